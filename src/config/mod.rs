@@ -1,0 +1,1 @@
+//! Text → checked config, or every fault with file, line and column.

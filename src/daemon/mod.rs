@@ -1,0 +1,1 @@
+//! The wiring: threads, hand-offs, the clock, start and stop.

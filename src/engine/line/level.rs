@@ -1,0 +1,1 @@
+//! The level of a line and its failure words.

@@ -1,0 +1,31 @@
+//! Stage 2, frames → lines: joins partial frames, caps the length, finds time and level.
+
+pub mod level;
+pub mod time;
+
+use crate::engine::frame::{IoStream, Truncated};
+use crate::units::Timestamp;
+
+/// One logical line: what a program wrote up to its newline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The text, without its newline; a `\r` before it is kept.
+    pub text: &'a [u8],
+    /// When it was written: from the envelope, else from the text, else when it arrived. Data, as found.
+    pub time: Timestamp,
+    /// `time` clamped: never behind an earlier line of the same stream, never more than 5 minutes ahead of the
+    /// wall clock. Rates and windows use this.
+    pub log_time: Timestamp,
+    /// The standard stream it was written to.
+    pub stream: IoStream,
+    /// False when its end never came (file ended, or held partials were flushed).
+    pub complete: bool,
+    /// What the envelope held besides text, stream and time, as a JSON object, or empty.
+    pub extra: &'a [u8],
+    /// Why the envelope could not be understood; the text is then the raw line.
+    pub parse_error: Option<&'static str>,
+    /// What was cut off the text.
+    pub truncated: Option<Truncated>,
+    /// Where the line's first byte stands in its file.
+    pub offset: u64,
+}

@@ -1,0 +1,1 @@
+//! Times written in the text of a line.

@@ -1,0 +1,1 @@
+//! Follows files: finds them, reads them as they grow, survives rotation and truncation.

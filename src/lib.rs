@@ -1,0 +1,35 @@
+//! squall: a log-storm-aware log shipper.
+//!
+//! The modules stand in the direction in which a line travels: **input → engine → output**.
+//!
+//! | module | part | what happens there |
+//! |---|---|---|
+//! | [`units`] | | newtypes that everybody may use |
+//! | [`input`] | edge | where bytes come from: followed files, pipes |
+//! | [`engine`] | pure | bytes + now → records: frames, lines, templates, storms, the ledger. No I/O, no clock, no threads |
+//! | [`output`] | edge | where records go: Kafka, console, file, blackhole |
+//! | [`config`] | edge | text → checked config, or every fault with file, line and column |
+//! | [`daemon`] | wiring | the only module that knows all others: threads, hand-offs, clock, start and stop |
+//! | [`cli`] | | one file per subcommand |
+//!
+//! `engine` and `units` build alone with `--no-default-features`; the rest sits behind the feature `daemon`.
+//! Who may use whom is checked by `tests/tidy.rs`.
+
+pub mod units;
+
+#[cfg(feature = "daemon")]
+pub mod input;
+
+pub mod engine;
+
+#[cfg(feature = "daemon")]
+pub mod output;
+
+#[cfg(feature = "daemon")]
+pub mod config;
+
+#[cfg(feature = "daemon")]
+pub mod daemon;
+
+#[cfg(feature = "daemon")]
+pub mod cli;

@@ -1,0 +1,2 @@
+//! The `squall` program: arguments in, exit code out.
+fn main() {}
