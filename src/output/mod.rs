@@ -1,1 +1,4 @@
 //! Where records go.
+
+pub mod file;
+pub mod kafka;

@@ -29,3 +29,18 @@ pub struct Line<'a> {
     /// Where the line's first byte stands in its file.
     pub offset: u64,
 }
+
+/// The limits of lines (`line` and `inputs.*.timezone` in the config).
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The longest text that is kept whole, in bytes (`line.length_max`).
+    pub length_max: usize,
+    /// The zone of times that do not name one (`inputs.*.timezone`).
+    pub timezone: jiff::tz::TimeZone,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { length_max: 1 << 20, timezone: jiff::tz::TimeZone::UTC }
+    }
+}

@@ -3,6 +3,8 @@
 //! A record is encoded once, where it is born, straight into the batch's buffer. Outputs never look into it: what
 //! they need to route it stands beside it in [`Meta`].
 
+pub mod identity;
+
 use std::fmt;
 use std::sync::Arc;
 
