@@ -10,25 +10,51 @@ use memchr::memchr3;
 /// surrogate pair becomes U+FFFD.
 pub(super) fn unescape(body: &[u8], special: usize, text: &mut Vec<u8>) -> Option<usize> {
     text.clear();
-    let (mut start, mut special) = (0, special);
+    text.extend_from_slice(&body[..special]);
+    let mut special = special;
     loop {
-        text.extend_from_slice(&body[start..special]);
-        match body[special] {
+        let start = match body[special] {
             b'"' => return Some(special + 1),
-            b'\\' => start = special + 1 + escape(&body[special + 1..], text)?,
+            b'\\' => special + 1 + escape(&body[special + 1..], text)?,
             _ => return None,
-        }
-        special = start + next_special(&body[start..])?;
+        };
+        special = start + copy_to_special(&body[start..], text)?;
     }
 }
 
-/// Where the next quote, backslash or newline stands. Texts with one escape mostly have many (JSON in JSON has one at
-/// each quote), so a few bytes are looked at in place before the search that is made for long ways is called.
+/// Copies what stands before the next quote, backslash or newline and returns its length, `None` when none follows.
+///
+/// Texts with one escape mostly have many (JSON in JSON has one at each quote). So two words of eight bytes are looked
+/// at in place before the search that is made for long ways is called: JSON in JSON goes 1.5 times as fast.
 #[inline]
-fn next_special(body: &[u8]) -> Option<usize> {
-    const NEAR: usize = 12;
-    let near = body.iter().take(NEAR).position(|byte| matches!(byte, b'"' | b'\\' | b'\n'));
-    near.or_else(|| memchr3(b'"', b'\\', b'\n', body.get(NEAR..)?).map(|far| NEAR + far))
+fn copy_to_special(body: &[u8], text: &mut Vec<u8>) -> Option<usize> {
+    let mut start = 0;
+    for _ in 0..2 {
+        let Some(word) = body[start..].first_chunk::<8>() else { break };
+        // All eight are copied, which is one store, and those too many are taken back.
+        text.extend_from_slice(word);
+        let specials = special_bytes(u64::from_le_bytes(*word));
+        if specials != 0 {
+            let clean = specials.trailing_zeros() as usize / 8;
+            text.truncate(text.len() - 8 + clean);
+            return Some(start + clean);
+        }
+        start += 8;
+    }
+    let clean = memchr3(b'"', b'\\', b'\n', &body[start..])?;
+    text.extend_from_slice(&body[start..start + clean]);
+    Some(start + clean)
+}
+
+/// Marks the quotes, backslashes and newlines of a word by the top bit of their byte. (Above the lowest mark there may
+/// be false ones; only the lowest is used.)
+#[inline]
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
+    let equal_to = |byte: u8| zeros(word ^ (ONES * u64::from(byte)));
+    equal_to(b'"') | equal_to(b'\\') | equal_to(b'\n')
 }
 
 /// Decodes one escape, given without its backslash, and returns its length.
