@@ -610,6 +610,8 @@ mod tests {
             1 => (docker::line_max(0) - 40..docker::line_max(0) + 40).prop_map(|length| vec![b'x'; length]),
             1 => (docker::line_max(0) - 80..docker::line_max(0) + 40)
                 .prop_map(|length| docker(&"x".repeat(length)).into_bytes()),
+            1 => (docker::line_max(0) - 80..docker::line_max(0) + 40)
+                .prop_map(|length| format!(r#"{{ "log":"{}" }}"#, "x".repeat(length)).into_bytes()),
             1 => (0..600usize).prop_map(move |tags| format!("{time} stdout P:{} text", "t".repeat(tags)).into_bytes()),
         ];
         let ends = prop_oneof![4 => Just(&b"\n"[..]), 1 => Just(&b"\r\n"[..]), 1 => Just(&b""[..])];
