@@ -118,7 +118,7 @@ mod tests {
         check(&format!("{time} stdout Fx"), None);
         check(&format!("{time} stdout "), None);
         check(&format!("{time}  stdout F x"), None);
-        check(&format!("{time}"), None);
+        check(time, None);
         check("2026-02-06 00:10:00Z stdout F x", None);
         check(&format!("{time} stdout F:{} x", "t".repeat(ENVELOPE_MAX)), None);
         check(&format!("{time} stdout F:{}", "t".repeat(ENVELOPE_MAX)), None);

@@ -364,10 +364,12 @@ mod tests {
     #[test]
     fn fault_026_long_line() {
         let length_max = 1 << 20;
-        let rows: [(Format, &[u8], &[u8], u64, Option<&str>); 4] = [
-            (Format::Plain, b"", b"", 0, None),
+        let cri = &b"1970-01-01T00:00:00Z stdout F "[..];
+        let rows = [
+            (Format::Plain, &b""[..], &b""[..], 0, None),
             (Format::Auto, b"", b"", 0, None),
-            (Format::Cri, b"1970-01-01T00:00:00Z stdout F ", b"", 30, None),
+            (Format::Cri, cri, b"", 30, None),
+            (Format::Auto, cri, b"", 30, None),
             (Format::Docker, br#"{"log":""#, br#"\n","stream":"stdout"}"#, 0, Some(docker::TOO_LONG)),
         ];
         for (format, head, tail, text_start, parse_error) in rows {
@@ -612,6 +614,8 @@ mod tests {
                 .prop_map(|length| docker(&"x".repeat(length)).into_bytes()),
             1 => (docker::line_max(0) - 80..docker::line_max(0) + 40)
                 .prop_map(|length| format!(r#"{{ "log":"{}" }}"#, "x".repeat(length)).into_bytes()),
+            1 => (docker::line_max(0) - 80..docker::line_max(0) + 40)
+                .prop_map(move |length| format!("{time} stderr F {}", "x".repeat(length)).into_bytes()),
             1 => (0..600usize).prop_map(move |tags| format!("{time} stdout P:{} text", "t".repeat(tags)).into_bytes()),
         ];
         let ends = prop_oneof![4 => Just(&b"\n"[..]), 1 => Just(&b"\r\n"[..]), 1 => Just(&b""[..])];
