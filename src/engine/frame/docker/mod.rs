@@ -2,7 +2,7 @@
 //!
 //! `scan` reads what dockerd writes, byte for byte, in one pass over the chunk that finds the text, its end and the end
 //! of the line together. Whatever looks different in any way goes to `object`, a real JSON parser, which gives the same
-//! frames but takes about ten times as long. What is no JSON is kept raw, except for whole objects that follow a
+//! frames but takes about thirty times as long. What is no JSON is kept raw, except for whole objects that follow a
 //! half-written one on the same line (a full disk or a crash leaves such lines).
 
 mod attrs;
