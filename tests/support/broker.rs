@@ -152,6 +152,7 @@ impl Broker {
         let address = format!("127.0.0.1:{client}");
         let data = folder.path().join(DATA);
         fs::create_dir(&data).expect("the data folder");
+        // The session is short because a killed broker may register again only when its old session has ended.
         // A listener with TLS or SASL is one more name in `listeners`, `advertised.listeners` and the protocol map.
         let config = format!(
             "process.roles=broker,controller\n\
@@ -163,6 +164,8 @@ impl Broker {
              listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              inter.broker.listener.name=CLIENT\n\
              log.dirs={data}\n\
+             broker.heartbeat.interval.ms=500\n\
+             broker.session.timeout.ms=4000\n\
              auto.create.topics.enable=false\n\
              offsets.topic.replication.factor=1\n\
              offsets.topic.num.partitions=1\n\
