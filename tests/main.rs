@@ -1,1 +1,9 @@
-//! tests
+//! All integration tests in one binary: one link instead of many on a small machine.
+//!
+//! | module | what it tests |
+//! |---|---|
+//! | `tidy` | the source itself: who may use whom, purity, length of files |
+//! | `support` | nothing of squall; what the other modules stand on, tested in place |
+
+mod support;
+mod tidy;
