@@ -51,7 +51,23 @@ mod tests {
         check(b"\xff\0<&>", IoStream::Unknown, b"2026-02-06T00:10:00.12Z stdout F \xff\0<&>\n");
     }
 
+    #[test]
+    fn only_longer_lines_are_cut() {
+        #[track_caller]
+        fn check(length: usize, entries: usize) {
+            let mut out = Vec::new();
+            append(&mut out, &vec![b'x'; length], IoStream::Stdout, Timestamp(0));
+            assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), entries, "{length}");
+        }
+        check(PIECE, 1);
+        check(PIECE + 1, 2);
+        check(2 * PIECE, 2);
+        check(2 * PIECE + 1, 3);
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn the_pieces_make_the_text_again(
             byte in any::<u8>().prop_filter("a line has no newline", |byte| *byte != b'\n'),

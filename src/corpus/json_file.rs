@@ -157,6 +157,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn a_json_parser_gives_it_back(text in any::<String>(), time in any::<i64>()) {
             let line = written(text.as_bytes(), IoStream::Stderr, time);
