@@ -11,8 +11,9 @@
 //! | [`config`] | edge | text → checked config, or every fault with file, line and column |
 //! | [`daemon`] | wiring | the only module that knows all others: threads, hand-offs, clock, start and stop |
 //! | [`cli`] | | one file per subcommand |
+//! | [`corpus`] | pure | logs made from seeds, for the demo, tests and benches |
 //!
-//! `engine` and `units` build alone with `--no-default-features`; the rest sits behind the feature `daemon`.
+//! `engine`, `corpus` and `units` build alone with `--no-default-features`; the rest sits behind the feature `daemon`.
 //! Who may use whom is checked by `tests/tidy.rs`.
 
 pub mod units;
@@ -33,3 +34,5 @@ pub mod daemon;
 
 #[cfg(feature = "daemon")]
 pub mod cli;
+
+pub mod corpus;
