@@ -1,5 +1,12 @@
 //! Stage 2, frames → lines: joins partial frames, caps the length, finds time and level.
+//!
+//! In: the frames of one origin ([`join::Joiner::push`]). Out: one [`Line`] for each line that a program wrote.
+//! Invariant: every accepted byte is in exactly one line, or counted and hashed in its `truncated`.
+//! Limit: a line keeps at most `length_max` bytes; an origin holds at most one unfinished line per standard stream.
+//! Not here: which text the line was printed from (`engine::template`).
 
+mod clock;
+pub mod join;
 pub mod level;
 pub mod time;
 

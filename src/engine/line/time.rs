@@ -1,1 +1,0 @@
-//! Times written in the text of a line.
