@@ -1,0 +1,133 @@
+//! The walk: cuts a text into constant spans and variables, from left to right.
+
+use super::classes::{BLOCK, Classify, Words, classify_tail};
+use super::code::is_code;
+
+/// What is done with the parts of a text. They come in order; together they are the whole text.
+pub(super) trait Sink {
+    /// The bytes `start..end` of `text` are constant. Empty before a variable with which the text begins, and after
+    /// one with which it ends.
+    fn constant(&mut self, text: &[u8], start: usize, end: usize);
+    /// The bytes `start..end` are a variable.
+    fn variable(&mut self, start: usize, end: usize);
+    /// The last variable goes on to `end`.
+    fn extend(&mut self, end: usize);
+}
+
+/// Feeds the parts of `text` to `sink`.
+#[inline(always)]
+pub(super) fn walk(text: &[u8], classify: impl Classify, sink: &mut impl Sink) {
+    let (blocks, tail) = text.as_chunks::<BLOCK>();
+    let mut words = Words::default();
+    let mut parts = Parts { text, done: 0, sink };
+    // There is always a last, incomplete block, if only an empty one, so that every word ends within the loop.
+    for index in 0..=blocks.len() {
+        let classes = match blocks.get(index) {
+            Some(block) => classify.classify(block),
+            None => classify_tail(classify, text, tail),
+        };
+        let base = index * BLOCK;
+        let mut ends = words.ends(classes);
+        while ends != 0 {
+            let bit = ends.trailing_zeros();
+            ends &= ends - 1;
+            parts.variable_word(words.start_before(bit, base, classes.word), base + bit as usize);
+        }
+        words.leave(base, classes.word);
+    }
+    parts.finish();
+}
+
+/// The text so far.
+struct Parts<'t, S> {
+    text: &'t [u8],
+    /// The end of the last variable, or 0.
+    done: usize,
+    sink: &'t mut S,
+}
+
+impl<S: Sink> Parts<'_, S> {
+    /// Takes the word `start..end`, which the classes say is variable.
+    #[inline(always)]
+    fn variable_word(&mut self, start: usize, end: usize) {
+        if is_code(self.text, start, end) {
+            return; // It stays in the constant span that is still open.
+        }
+        let start = self.with_calendar_names(start);
+        // A text's first variable has no other before it. Behind one, a gap is never empty: words are maximal.
+        if self.done > 0 && joined(&self.text[self.done..start]) {
+            self.sink.extend(end);
+        } else {
+            self.sink.constant(self.text, self.done, start);
+            self.sink.variable(start, end);
+        }
+        self.done = end;
+    }
+
+    #[inline(always)]
+    fn finish(self) {
+        self.sink.constant(self.text, self.done, self.text.len());
+    }
+
+    /// Where a variable starts whose word starts at `start`: before `Sun Dec ` in `Sun Dec 04`.
+    #[inline(always)]
+    fn with_calendar_names(&self, mut start: usize) -> usize {
+        while let Some(name) = calendar_name_before(self.text, self.done, start) {
+            start = name;
+        }
+        start
+    }
+}
+
+/// Whether the bytes between two variables make them one.
+#[inline(always)]
+fn joined(gap: &[u8]) -> bool {
+    match gap {
+        [one] => is_joiner(*one),
+        [one, two] => is_joiner(*one) && is_joiner(*two),
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn is_joiner(byte: u8) -> bool {
+    matches!(byte, b'.' | b',' | b':' | b';' | b' ' | b'/' | b'+')
+}
+
+/// Where the name of a month or weekday starts that stands, as a word of its own, one or two joiners before `start`
+/// and not before `done`.
+#[inline(always)]
+fn calendar_name_before(text: &[u8], done: usize, start: usize) -> Option<usize> {
+    let before = text.get(done..start)?;
+    let (&joiner, mut before) = before.split_last()?;
+    if !is_joiner(joiner) {
+        return None;
+    }
+    if let Some((&joiner, shorter)) = before.split_last()
+        && is_joiner(joiner)
+    {
+        before = shorter;
+    }
+    let name = before.last_chunk::<3>()?;
+    let name_start = done + before.len() - name.len();
+    if !name[0].is_ascii_uppercase() || !is_calendar_name(*name) {
+        return None;
+    }
+    let alone = name_start == 0 || !is_word(text[name_start - 1]);
+    alone.then_some(name_start)
+}
+
+#[inline(never)]
+fn is_calendar_name(name: [u8; 3]) -> bool {
+    CALENDAR_NAMES.contains(&&name)
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+/// Only this way of writing: `may` and `MAR` are words of the text.
+const CALENDAR_NAMES: [&[u8; 3]; 19] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec", b"Mon", b"Tue",
+    b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
+];
