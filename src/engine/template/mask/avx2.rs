@@ -25,7 +25,7 @@ impl Avx2 {
     }
 
     #[inline(always)]
-    pub(super) fn hash(self, text: &[u8], hashing: Hashing<'_>) -> Fingerprint {
+    pub(super) fn hash(self, text: &[u8], hashing: Hashing<'_>) -> (Fingerprint, usize) {
         // SAFETY: `self` exists, so `detect` has seen every feature that `hash_with` is compiled for.
         unsafe { hash_with(self, text, hashing) }
     }
@@ -33,7 +33,7 @@ impl Avx2 {
 
 /// The whole walk, compiled for this processor, so that the classes need no call and counting bits is one instruction.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
-fn hash_with(avx2: Avx2, text: &[u8], mut hashing: Hashing<'_>) -> Fingerprint {
+fn hash_with(avx2: Avx2, text: &[u8], mut hashing: Hashing<'_>) -> (Fingerprint, usize) {
     walk(text, avx2, &mut hashing);
     hashing.finish()
 }

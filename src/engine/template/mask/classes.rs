@@ -3,6 +3,8 @@
 //! Bit n of a map speaks of byte n. Working on maps makes the cost of a text grow with its variables, not with its
 //! words: whole words without digits are never looked at one by one.
 
+use std::mem;
+
 /// Bytes of text in one map.
 pub(super) const BLOCK: usize = 64;
 
@@ -96,14 +98,9 @@ impl Words {
         let (reached, hex_out) = add(hex_letter, starts & hex_letter, self.open_hex);
         self.open_hex = hex_out;
         let ends = reached & !hex_letter & !word;
-
-        let letters = u128::from(hex_letter) << 64 | u128::from(self.hex_before);
-        self.hex_before = hex_letter;
-        let one_before = letters << 1;
-        let two_before = one_before & one_before << 1;
-        let four_before = two_before & two_before << 2;
-        let eight_before = four_before & four_before << 4;
-        ends & (eight_before >> 64) as u64
+        let hex_before = mem::replace(&mut self.hex_before, hex_letter);
+        // Most blocks have no such word of any length, not even `a` or `added`.
+        if ends == 0 { 0 } else { ends & behind_eight(hex_letter, hex_before) }
     }
 
     /// Where the word starts that ends before `bit` of the block at `base`, whose word map is `word`.
@@ -120,6 +117,16 @@ impl Words {
             self.open_start = base + BLOCK - (!word).leading_zeros() as usize;
         }
     }
+}
+
+/// Where the eight bits before are all set, in `map` with the map of the block before it.
+#[inline(always)]
+fn behind_eight(map: u64, map_before: u64) -> u64 {
+    let one = (u128::from(map) << 64 | u128::from(map_before)) << 1;
+    let two = one & one << 1;
+    let four = two & two << 2;
+    let eight = four & four << 4;
+    (eight >> 64) as u64
 }
 
 /// `a + b + carry` and the carry out. At most one of the two additions can carry.

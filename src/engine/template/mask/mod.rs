@@ -101,18 +101,6 @@ impl Slots {
     pub fn count(&self) -> usize {
         self.count
     }
-
-    #[inline(always)]
-    fn push(&mut self, start: usize, end: usize) {
-        // Offsets are at most TEXT_MAX, so they fit.
-        self.places[self.count.min(Slots::SHOWN)] = Slot { start: start as u32, end: end as u32 };
-        self.count += 1;
-    }
-
-    #[inline(always)]
-    fn extend(&mut self, end: usize) {
-        self.places[self.count.wrapping_sub(1).min(Slots::SHOWN)].end = end as u32;
-    }
 }
 
 impl PartialEq for Slots {
@@ -158,13 +146,14 @@ impl Mask {
     #[inline]
     pub fn fingerprint(&self, text: &[u8], slots: &mut Slots) -> Fingerprint {
         let text = masked_part(text);
-        slots.count = 0;
-        let hashing = Hashing { hash: SpanHash::new(self.keys), slots };
-        match self.processor {
+        let hashing = Hashing { hash: SpanHash::new(self.keys), places: &mut slots.places, count: 0 };
+        let (fingerprint, count) = match self.processor {
             Processor::Portable => hash_portable(text, hashing),
             #[cfg(target_arch = "x86_64")]
             Processor::Avx2(avx2) => avx2.hash(text, hashing),
-        }
+        };
+        slots.count = count;
+        fingerprint
     }
 }
 
@@ -198,21 +187,23 @@ fn masked_part(text: &[u8]) -> &[u8] {
 }
 
 #[inline(never)]
-fn hash_portable(text: &[u8], mut hashing: Hashing<'_>) -> Fingerprint {
+fn hash_portable(text: &[u8], mut hashing: Hashing<'_>) -> (Fingerprint, usize) {
     walk(text, classes::Portable, &mut hashing);
     hashing.finish()
 }
 
-/// What a line's walk feeds: the hash and the slots.
+/// What a line's walk feeds: the hash and the slots. The count stays here until the end, where it is in a register.
 struct Hashing<'s> {
     hash: SpanHash,
-    slots: &'s mut Slots,
+    places: &'s mut [Slot; Slots::SHOWN + 1],
+    count: usize,
 }
 
 impl Hashing<'_> {
+    /// The fingerprint and how many variables there were.
     #[inline(always)]
-    fn finish(self) -> Fingerprint {
-        Fingerprint(self.hash.finish())
+    fn finish(self) -> (Fingerprint, usize) {
+        (Fingerprint(self.hash.finish()), self.count)
     }
 }
 
@@ -225,12 +216,14 @@ impl Sink for Hashing<'_> {
     #[inline(always)]
     fn variable(&mut self, start: usize, end: usize) {
         self.hash.variable();
-        self.slots.push(start, end);
+        // Offsets are at most TEXT_MAX, so they fit.
+        self.places[self.count.min(Slots::SHOWN)] = Slot { start: start as u32, end: end as u32 };
+        self.count += 1;
     }
 
     #[inline(always)]
     fn extend(&mut self, end: usize) {
-        self.slots.extend(end);
+        self.places[self.count.wrapping_sub(1).min(Slots::SHOWN)].end = end as u32;
     }
 }
 
