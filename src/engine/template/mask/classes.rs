@@ -63,8 +63,6 @@ pub(super) struct Words {
     open_hex: u64,
     /// The map of hexadecimal letters of the block before.
     hex_before: u64,
-    /// Where the open word starts in the text.
-    open_start: usize,
 }
 
 impl Words {
@@ -101,21 +99,6 @@ impl Words {
         let hex_before = mem::replace(&mut self.hex_before, hex_letter);
         // Most blocks have no such word of any length, not even `a` or `added`.
         if ends == 0 { 0 } else { ends & behind_eight(hex_letter, hex_before) }
-    }
-
-    /// Where the word starts that ends before `bit` of the block at `base`, whose word map is `word`.
-    #[inline(always)]
-    pub(super) fn start_before(&self, bit: u32, base: usize, word: u64) -> usize {
-        let gaps = !word & ((1 << bit) - 1);
-        if gaps == 0 { self.open_start } else { base + BLOCK - gaps.leading_zeros() as usize }
-    }
-
-    /// Leaves the block at `base`, whose word map is `word`.
-    #[inline(always)]
-    pub(super) fn leave(&mut self, base: usize, word: u64) {
-        if word != u64::MAX {
-            self.open_start = base + BLOCK - (!word).leading_zeros() as usize;
-        }
     }
 }
 

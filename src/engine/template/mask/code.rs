@@ -9,23 +9,19 @@
 /// and it has few branches: what stands before a variable is as good as random.
 #[inline(always)]
 pub(super) fn is_code(text: &[u8], start: usize, end: usize) -> bool {
-    if end - start > NUMBER_LEN_MAX {
-        return false;
-    }
     let [.., fourth, third, second, separator] = text[..start] else { return false };
     let (last_but_one, last) = if is_separator(second) { (fourth, third) } else { (third, second) };
-    let promising = may_end_subject(last_but_one, last) || is_separator(last);
-    is_separator(separator) && promising && is_code_after(&text[..start], &text[start..], end - start)
+    let promising = may_end_subject(last_but_one, last) | is_separator(last);
+    let promising = promising & is_separator(separator) & (end - start <= NUMBER_LEN_MAX);
+    promising && is_code_after(&text[..start], &text[start..], end - start)
 }
 
 /// As [`is_code`], for a word with one or two joiners between it and the variable that ends at `done`.
 #[inline(always)]
 pub(super) fn is_joined_code(text: &[u8], done: usize, start: usize, end: usize) -> bool {
-    if end - start > NUMBER_LEN_MAX {
-        return false;
-    }
     let [.., last_but_one, last] = text[..done] else { return false };
-    may_end_subject(last_but_one, last) && is_code_after(&text[..start], &text[start..], end - start)
+    let promising = may_end_subject(last_but_one, last) & (end - start <= NUMBER_LEN_MAX);
+    promising && is_code_after(&text[..start], &text[start..], end - start)
 }
 
 #[inline(always)]
@@ -53,7 +49,8 @@ fn is_code_after(before: &[u8], rest: &[u8], len: usize) -> bool {
     }
     let separators = before.iter().rev().take_while(|&&byte| is_separator(byte)).count();
     let subject = &before[..before.len() - separators];
-    (1..=SEPARATOR_LEN_MAX).contains(&separators) && (ends_with_keyword(subject) || ends_with_http_version(subject))
+    (1..=SEPARATOR_LEN_MAX).contains(&separators)
+        && (ends_with_keyword(subject) || ends_with_http_version(subject))
 }
 
 /// Whether the last word of `subject` is or ends with a keyword, as in `status`, `exit-code`, `StatusCode`.
@@ -73,9 +70,7 @@ fn begins_a_word(before: &[u8], found: &[u8]) -> bool {
 
 /// Whether `subject` ends with `HTTP/1.1` or the like.
 fn ends_with_http_version(subject: &[u8]) -> bool {
-    let is_version = |subject: &[u8]| {
-        matches!(subject, [.., b'H', b'T', b'T', b'P', b'/', major] if major.is_ascii_digit())
-    };
+    let is_version = |subject: &[u8]| matches!(subject, [.., b'H', b'T', b'T', b'P', b'/', major] if major.is_ascii_digit());
     match subject {
         [major @ .., b'.', minor] if minor.is_ascii_digit() => is_version(major),
         _ => is_version(subject),
@@ -116,7 +111,10 @@ static LAST_BUT_ONE: [u8; 256] = {
         let [.., last_but_one, last] = KEYWORDS[index] else { panic!("keywords are longer than one letter") };
         let expected = *last_but_one | FOLD;
         let (small, capital) = (*last as usize, last.to_ascii_uppercase() as usize);
-        assert!(table[small] == 0 || table[small] == expected, "keywords that end alike must end alike twice");
+        assert!(
+            table[small] == 0 || table[small] == expected,
+            "keywords that end alike must end alike twice"
+        );
         (table[small], table[capital]) = (expected, expected);
         index += 1;
     }

@@ -19,21 +19,14 @@ pub(super) trait Sink {
 pub(super) fn walk(text: &[u8], classify: impl Classify, sink: &mut impl Sink) {
     let (blocks, tail) = text.as_chunks::<BLOCK>();
     let mut words = Words::default();
-    let mut parts = Parts { text, done: 0, sink };
+    let mut parts = Parts { text, done: 0, open_start: 0, sink };
     // There is always a last, incomplete block, if only an empty one, so that every word ends within the loop.
     for index in 0..=blocks.len() {
         let classes = match blocks.get(index) {
             Some(block) => classify.classify(block),
             None => classify_tail(classify, text, tail),
         };
-        let base = index * BLOCK;
-        let mut ends = words.ends(classes);
-        while ends != 0 {
-            let bit = ends.trailing_zeros();
-            ends &= ends - 1;
-            parts.variable_word(words.start_before(bit, base, classes.word), base + bit as usize);
-        }
-        words.leave(base, classes.word);
+        parts.block(index * BLOCK, classes.word, words.ends(classes));
     }
     parts.finish();
 }
@@ -43,10 +36,28 @@ struct Parts<'t, S> {
     text: &'t [u8],
     /// The end of the last variable, or 0.
     done: usize,
+    /// Where the word starts that was open at the end of the last block.
+    open_start: usize,
     sink: &'t mut S,
 }
 
 impl<S: Sink> Parts<'_, S> {
+    /// Takes the variable words that end in the block at `base`: `word` maps the bytes of words in it, `ends` the
+    /// first bytes behind variable words.
+    #[inline(always)]
+    fn block(&mut self, base: usize, word: u64, mut ends: u64) {
+        while ends != 0 {
+            let bit = ends.trailing_zeros();
+            ends &= ends - 1;
+            let gaps = !word & ((1 << bit) - 1);
+            let start = if gaps == 0 { self.open_start } else { behind_last(base, gaps) };
+            self.variable_word(start, base + bit as usize);
+        }
+        if word != u64::MAX {
+            self.open_start = behind_last(base, !word);
+        }
+    }
+
     /// Takes the word `start..end`, which the classes say is variable. A code stays in the constant span that is
     /// still open.
     #[inline(always)]
@@ -66,7 +77,7 @@ impl<S: Sink> Parts<'_, S> {
     fn joins(&self, start: usize) -> bool {
         // A gap is never empty, because words are maximal. `done` is 0 before the first variable, and only then.
         let gap = start - self.done;
-        self.done > 0 && gap <= 2 && is_joiner(self.text[self.done]) && is_joiner(self.text[start - 1])
+        self.done > 0 && (gap <= 2) & is_joiner(self.text[self.done]) & is_joiner(self.text[start - 1])
     }
 
     #[inline(always)]
@@ -97,37 +108,39 @@ impl<S: Sink> Parts<'_, S> {
     }
 }
 
+/// The byte behind the last one whose bit is set in `gaps`, a map of the block at `base` that is not empty.
+#[inline(always)]
+fn behind_last(base: usize, gaps: u64) -> usize {
+    base + BLOCK - gaps.leading_zeros() as usize
+}
+
 #[inline(always)]
 fn is_joiner(byte: u8) -> bool {
-    JOINERS >> (byte & 63) & 1 == 1 && byte < 64
+    (JOINERS >> (byte & 63) & 1 == 1) & (byte < 64)
 }
 
 /// Where the name of a month or weekday starts that stands, as a word of its own, one or two joiners before `start`
 /// and not before `done`.
 #[inline(always)]
 fn calendar_name_before(text: &[u8], done: usize, start: usize) -> Option<usize> {
-    let before = text.get(done..start)?;
-    let (&joiner, mut before) = before.split_last()?;
-    if !is_joiner(joiner) {
-        return None;
+    let [.., fourth, _, second, joiner] = text[..start] else { return None };
+    let joiners = 1 + usize::from(is_joiner(second));
+    let initial = if joiners == 1 { fourth } else { *text.get(start.wrapping_sub(5))? };
+    if is_joiner(joiner) & initial.is_ascii_uppercase() {
+        calendar_name(text, done, start - joiners)
+    } else {
+        None
     }
-    if let Some((&joiner, shorter)) = before.split_last()
-        && is_joiner(joiner)
-    {
-        before = shorter;
-    }
-    let name = before.last_chunk::<3>()?;
-    let name_start = done + before.len() - name.len();
-    if !name[0].is_ascii_uppercase() || !is_calendar_name(*name) {
-        return None;
-    }
-    let alone = name_start == 0 || !is_word(text[name_start - 1]);
-    alone.then_some(name_start)
 }
 
+/// Where the name of a month or weekday starts that ends before `end`.
 #[inline(never)]
-fn is_calendar_name(name: [u8; 3]) -> bool {
-    CALENDAR_NAMES.contains(&&name)
+fn calendar_name(text: &[u8], done: usize, end: usize) -> Option<usize> {
+    let before = text.get(done..end)?;
+    let name = before.last_chunk::<3>()?;
+    let start = end - name.len();
+    let alone = start == 0 || !is_word(text[start - 1]);
+    (alone && CALENDAR_NAMES.contains(&name)).then_some(start)
 }
 
 fn is_word(byte: u8) -> bool {
@@ -148,6 +161,6 @@ const JOINERS: u64 = {
 
 /// Only this way of writing: `may` and `MAR` are words of the text.
 const CALENDAR_NAMES: [&[u8; 3]; 19] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec", b"Mon", b"Tue",
-    b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec", b"Mon",
+    b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun",
 ];
