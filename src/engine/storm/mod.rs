@@ -1,6 +1,26 @@
 //! Stage 4, storms: decides which line is sent and which is only counted, and closes windows with a summary.
+//!
+//! In: a line's entry, its time and how it was found. Out: a [`Verdict`] for each line, a [`Summary`] for each window.
+//! Invariant: every line is either forwarded or counted in exactly one window; every window that folded a line is
+//! closed exactly once. The rules are those of `accounting.md`.
+//! Limits: one state of about 200 bytes an entry; statistics of variables for [`STATISTICS_MAX`] entries at a time.
+//! Not here: what is new (`engine::template`), how a summary looks on the wire (`engine::record`).
+
+pub mod novelty;
+pub mod rate;
+pub mod values;
+pub mod window;
 
 use std::time::Duration;
+
+use self::rate::Rate;
+use self::values::Values;
+use self::window::{ClosedBy, Episode, Folded, Pace, Summary};
+use crate::engine::template::catalog::{EntryId, Sighting};
+use crate::units::{Lines, Monotonic, Timestamp};
+
+/// Storming entries whose variables are measured at the same time.
+pub const STATISTICS_MAX: usize = 256;
 
 /// How far folding goes for an input (`inputs.*.collapse`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,5 +72,295 @@ impl Default for Limits {
             novelty_per_second: 1_000,
             examples: 3,
         }
+    }
+}
+
+/// What happens to a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is sent, word for word.
+    Forward,
+    /// It is counted in its entry's window.
+    Fold,
+}
+
+/// A line as this stage sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// Its entry.
+    pub entry: EntryId,
+    /// How it was found; `None` for the first line of a new entry.
+    pub sighting: Option<Sighting>,
+    /// Whether the entry enters a storm at the lower rate for failures.
+    pub failing: bool,
+    /// How far its input lets lines be folded.
+    pub collapse: Collapse,
+    /// Its text and times.
+    pub line: Folded<'a>,
+}
+
+/// All entries' states.
+#[derive(Debug)]
+pub struct Storms {
+    limits: Limits,
+    pace: Pace,
+    states: Vec<State>,
+    /// Entries in an episode, in no order.
+    open: Vec<EntryId>,
+    /// No deadline is earlier than this.
+    next_deadline: Option<Monotonic>,
+    next_episode: u64,
+    next_window: u64,
+    measured: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    rate: Rate,
+    /// Lines of the present stretch that were sent. A stretch ends, like an episode, with quiet or calm.
+    passed: u32,
+    storming: bool,
+    /// The last second in which the rate was at or over the leave rate, or in which stretch or episode began.
+    busy: i64,
+    /// When the last line came.
+    last_arrival: Monotonic,
+    episode: Option<Box<Episode>>,
+}
+
+impl Storms {
+    /// No entries yet.
+    pub fn new(limits: Limits) -> Storms {
+        let pace = Pace {
+            every: limits.summary_every,
+            every_max: limits.summary_every_max,
+            examples: limits.examples,
+        };
+        Storms {
+            limits,
+            pace,
+            states: Vec::new(),
+            open: Vec::new(),
+            next_deadline: None,
+            next_episode: 1,
+            next_window: 1,
+            measured: 0,
+        }
+    }
+
+    /// Begins the state of a new entry.
+    pub fn begin(&mut self, entry: EntryId, log_time: Timestamp) {
+        let index = entry.0 as usize;
+        if index >= self.states.len() {
+            self.states.resize_with(index + 1, State::vacant);
+        }
+        self.states[index] =
+            State { rate: Rate::new(log_time.seconds()), busy: log_time.seconds(), ..State::vacant() };
+    }
+
+    /// Whether the window of `entry` must be [closed](Storms::close) before the line can be observed, and why.
+    #[inline]
+    pub fn is_due(&mut self, entry: EntryId, failing: bool, log_time: Timestamp) -> Option<ClosedBy> {
+        let second = log_time.seconds();
+        let state = &mut self.states[entry.0 as usize];
+        if second > state.rate.second() && state.turn(second, failing, &self.limits) {
+            return state.episode.is_some().then_some(ClosedBy::Quiet);
+        }
+        let episode = state.episode.as_ref()?;
+        episode.is_over(log_time).then_some(ClosedBy::Interval)
+    }
+
+    /// Decides about one line and counts it.
+    #[inline]
+    pub fn observe(&mut self, seen: Observed<'_>) -> Verdict {
+        let state = &mut self.states[seen.entry.0 as usize];
+        state.rate.count();
+        state.last_arrival = seen.line.arrival;
+        if !state.storming && state.rate.in_window() >= self.limits.enter_rate(seen.failing) {
+            state.storming = seen.failing || state.is_above_baseline();
+        }
+        let foldable = match seen.collapse {
+            Collapse::Never => false,
+            Collapse::Repeats => seen.sighting == Some(Sighting::Repeat),
+            Collapse::Storms => state.storming || seen.sighting == Some(Sighting::Repeat),
+            Collapse::Always => true,
+        };
+        let new = !matches!(seen.sighting, Some(Sighting::Repeat | Sighting::Known));
+        if !foldable || new || state.passed < self.limits.first {
+            state.passed = state.passed.saturating_add(1);
+            if let Some(episode) = &mut state.episode {
+                episode.total += Lines(1);
+            }
+            return Verdict::Forward;
+        }
+        if state.episode.is_none() {
+            self.open_episode(seen.entry);
+        }
+        self.fold(seen);
+        Verdict::Fold
+    }
+
+    fn open_episode(&mut self, entry: EntryId) {
+        let state = &mut self.states[entry.0 as usize];
+        state.episode = Some(Box::new(Episode::new(self.next_episode)));
+        state.busy = state.rate.second();
+        self.next_episode += 1;
+        self.open.push(entry);
+    }
+
+    #[inline]
+    fn fold(&mut self, seen: Observed<'_>) {
+        let state = &mut self.states[seen.entry.0 as usize];
+        let Some(episode) = &mut state.episode else { return };
+        let fresh = episode.window.count == Lines(0);
+        episode.fold(seen.line, self.pace, &mut self.next_window);
+        episode.total += Lines(1);
+        if state.storming && episode.window.values.is_none() && self.measured < STATISTICS_MAX {
+            episode.window.values = Some(Box::default());
+            self.measured += 1;
+        }
+        if fresh {
+            let due = episode.window.deadline.min(seen.line.arrival + self.limits.quiet);
+            self.next_deadline = Some(self.next_deadline.map_or(due, |next| next.min(due)));
+        }
+    }
+
+    /// The statistics that take in the variables of `entry`'s folded lines, and the number of its window.
+    #[inline]
+    pub fn values(&mut self, entry: EntryId) -> Option<(&mut Values, u32)> {
+        let window = &mut self.states[entry.0 as usize].episode.as_mut()?.window;
+        // The low 32 bits tell neighbouring windows apart, which is all that is asked of them.
+        Some((window.values.as_mut()?, window.id as u32))
+    }
+
+    /// When [`Storms::next_due`] should be asked again, if no line comes.
+    pub fn deadline(&self) -> Option<Monotonic> {
+        self.next_deadline
+    }
+
+    /// All entries whose window or episode is over by the arrival clock, each with the reason; none is left due.
+    /// The caller [closes](Storms::close) them.
+    pub fn all_due(&mut self, now: Monotonic) -> Vec<(EntryId, ClosedBy)> {
+        if self.next_deadline.is_none_or(|next| next > now) {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        let mut next: Option<Monotonic> = None;
+        for &entry in &self.open {
+            let state = &self.states[entry.0 as usize];
+            let Some(episode) = &state.episode else { continue };
+            let quiet = state.last_arrival + self.limits.quiet;
+            let window = (episode.window.count > Lines(0)).then_some(episode.window.deadline);
+            if quiet <= now {
+                due.push((entry, ClosedBy::Quiet));
+                continue;
+            }
+            let mut at = quiet;
+            match window {
+                Some(deadline) if deadline <= now => due.push((entry, ClosedBy::Interval)),
+                Some(deadline) => at = at.min(deadline),
+                None => {}
+            }
+            next = Some(next.map_or(at, |next| next.min(at)));
+        }
+        self.next_deadline = next;
+        due
+    }
+
+    /// Entries in an episode.
+    pub fn open(&self) -> &[EntryId] {
+        &self.open
+    }
+
+    /// Closes the window of `entry`, and with any reason but [`ClosedBy::Interval`] its episode; `sink` gets the
+    /// summary. An episode that ends with an empty window is told too, with a count of 0, so that whoever heard it
+    /// open hears it close.
+    pub fn close(&mut self, entry: EntryId, closed_by: ClosedBy, sink: impl FnOnce(&Summary<'_>)) {
+        let Some(state) = self.states.get_mut(entry.0 as usize) else { return };
+        let baseline = state.rate.baseline().map(|lines| lines / rate::WINDOW as f64);
+        let Some(episode) = &mut state.episode else { return };
+        if episode.window.count == Lines(0) && episode.window.id == 0 {
+            debug_assert!(false, "an episode begins with a folded line");
+        }
+        let measured = episode.window.values.is_some();
+        let summary = episode.close(closed_by, baseline);
+        let open = summary.open;
+        sink(&summary);
+        if open {
+            return;
+        }
+        if measured {
+            self.measured -= 1;
+        }
+        state.episode = None;
+        state.passed = 0;
+        state.storming = false;
+        self.open.retain(|&other| other != entry);
+    }
+
+    /// Lines that are folded and not yet told, by entry, read from the windows themselves: one side of the ledger's
+    /// balance.
+    pub fn lines_open(&self) -> impl Iterator<Item = (EntryId, Lines)> {
+        let episode = |&entry: &EntryId| self.states[entry.0 as usize].episode.as_ref().map(|e| (entry, e));
+        self.open.iter().filter_map(episode).map(|(entry, episode)| (entry, episode.window.count))
+    }
+
+    /// The episode that has been quiet for the longest time: the first to close when memory is short.
+    pub fn oldest(&self) -> Option<EntryId> {
+        self.open.iter().copied().min_by_key(|entry| self.states[entry.0 as usize].last_arrival)
+    }
+
+    /// Bytes of memory in use.
+    pub fn size(&self) -> usize {
+        let episodes = self.open.iter().filter_map(|entry| self.states[entry.0 as usize].episode.as_ref());
+        self.states.capacity() * size_of::<State>() + episodes.map(|episode| episode.size()).sum::<usize>()
+    }
+}
+
+impl Limits {
+    /// Lines in [`rate::WINDOW`] seconds at which an entry may enter a storm.
+    #[inline]
+    fn enter_rate(&self, failing: bool) -> u32 {
+        if failing { self.enter_failing } else { self.enter }
+    }
+}
+
+/// An entry is storming at this many times its own baseline.
+const BASELINE_FACTOR: f64 = 8.0;
+
+impl State {
+    fn vacant() -> State {
+        State {
+            rate: Rate::new(0),
+            passed: 0,
+            storming: false,
+            busy: 0,
+            last_arrival: Monotonic(0),
+            episode: None,
+        }
+    }
+
+    fn is_above_baseline(&self) -> bool {
+        let baseline = self.rate.baseline().unwrap_or(0.0);
+        f64::from(self.rate.in_window()) >= BASELINE_FACTOR * baseline
+    }
+
+    /// Moves on to `second`. True when the stretch has ended: no line, or only a calm rate, for `quiet`.
+    fn turn(&mut self, second: i64, failing: bool, limits: &Limits) -> bool {
+        let baseline = if failing { 0.0 } else { self.rate.baseline().unwrap_or(0.0) * BASELINE_FACTOR };
+        let leave = f64::from(limits.enter_rate(failing)).max(baseline) / 2.0;
+        if f64::from(self.rate.in_window()) >= leave {
+            self.busy = self.rate.second();
+        }
+        let quiet = limits.quiet.as_secs() as i64;
+        let is_over = second - self.rate.second() >= quiet || second - self.busy >= quiet;
+        self.rate.advance(second);
+        if is_over {
+            self.busy = second;
+            if self.episode.is_none() {
+                self.passed = 0;
+                self.storming = false;
+            }
+        }
+        is_over
     }
 }
