@@ -1,8 +1,239 @@
-//! The engine: chunks + now → records. Pure: no I/O, no clock, no threads.
+//! The engine: chunks + now → records. Pure: no I/O, no clock, no threads, so that a test runs the whole of it with
+//! a made-up clock.
+//!
+//! A line is born, judged and counted here, on one thread, in warm cache:
+//! chunk → [`frame`] → [`line`] → [`template`] → [`storm`] → [`record`], with the [`ledger`] beside it.
+//! Invariant: every accepted line is in exactly one record or in a window that is still open.
+//! Limits: `templates_max` entries; `memory_max` bytes, above which windows close early.
+//! Only this module calls the stages; a stage uses nothing of another but the type of its output.
 
 pub mod chunk;
+pub mod core;
 pub mod frame;
+pub mod ledger;
 pub mod line;
 pub mod record;
 pub mod storm;
 pub mod template;
+
+use self::chunk::{Chunk, OriginId};
+use self::core::{Core, StreamId};
+use self::frame::{Format, Framer, IoStream};
+use self::ledger::Ledger;
+use self::line::Line;
+use self::line::join::Joiner;
+use self::record::envelope::Place;
+use self::record::identity::Identity;
+use self::record::{Batch, LaneId};
+use self::storm::window::ClosedBy;
+use self::storm::{Collapse, Limits};
+use crate::units::{Bytes, Lines, Monotonic, Now};
+
+/// What the engine is made with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The limits of folding.
+    pub storm: Limits,
+    /// The most memory that the engine's tables may take.
+    pub memory_max: Bytes,
+    /// The largest record.
+    pub record_max: Bytes,
+    /// The lane that numbers the records.
+    pub lane: LaneId,
+    /// Seeds the hashes of this process; unpredictable from outside.
+    pub seed: u64,
+    /// Who sends.
+    pub identity: Identity,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            storm: Limits::default(),
+            memory_max: Bytes(24 << 20),
+            record_max: Bytes(900_000),
+            lane: LaneId(0),
+            seed: 0,
+            identity: Identity::default(),
+        }
+    }
+}
+
+/// What is known of one source of bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The name that its streams begin with; unique among the open sources.
+    pub name: String,
+    /// What its records say of where they come from.
+    pub place: Place,
+    /// How its bytes are wrapped.
+    pub format: Format,
+    /// How far its lines may be folded.
+    pub collapse: Collapse,
+    /// The limits of its lines.
+    pub line: line::Limits,
+}
+
+/// The pipeline.
+pub struct Engine {
+    origins: Vec<Origin>,
+    core: Core,
+    bytes_in: Bytes,
+    until_memory_check: u64,
+}
+
+/// One source on its way through the first two stages.
+struct Origin {
+    source: Source,
+    framer: Framer,
+    joiner: Joiner,
+    /// Made when the first line of each arrives: unknown, stdout, stderr.
+    streams: [Option<StreamId>; 3],
+}
+
+impl Engine {
+    /// An engine without sources.
+    pub fn new(options: Options) -> Engine {
+        Engine { origins: Vec::new(), core: Core::new(options), bytes_in: Bytes(0), until_memory_check: 0 }
+    }
+
+    /// Takes in a new source.
+    pub fn open(&mut self, source: Source) -> OriginId {
+        self.origins.push(Origin {
+            framer: Framer::new(source.format, source.line.length_max),
+            joiner: Joiner::new(source.line.clone()),
+            source,
+            streams: [None; 3],
+        });
+        OriginId((self.origins.len() - 1) as u32) // sources are files and pipes: far below 2^32
+    }
+
+    /// Takes in bytes. Their records are in [`Engine::batch`] afterwards; at worst about 400 bytes of record for
+    /// each byte of a chunk of empty lines, so cut chunks small (16 KiB) where memory matters.
+    pub fn push(&mut self, chunk: Chunk<'_>, now: Now) {
+        if self.deadline().is_some_and(|deadline| deadline <= now.arrival) {
+            self.on_deadline(now);
+        }
+        self.bytes_in += Bytes(chunk.bytes.len() as u64);
+        let core = &mut self.core;
+        let Some(Origin { source, framer, joiner, streams }) = self.origins.get_mut(chunk.origin.0 as usize)
+        else {
+            return;
+        };
+        framer.push(chunk.bytes, chunk.offset, &mut |frame| {
+            joiner.push(frame, now, &mut |line| accept(core, source, streams, &line, now));
+        });
+        self.check_memory(chunk.bytes.len() as u64);
+    }
+
+    /// The source's file was rotated away, truncated or read to its final end: what it left unfinished is a line.
+    /// Partial lines of the container runtime stay, for their end comes in the next file.
+    pub fn end_generation(&mut self, origin: OriginId, now: Now) {
+        let core = &mut self.core;
+        let Some(Origin { source, framer, joiner, streams }) = self.origins.get_mut(origin.0 as usize) else {
+            return;
+        };
+        framer.end_of_file(&mut |frame| {
+            joiner.push(frame, now, &mut |line| accept(core, source, streams, &line, now));
+        });
+    }
+
+    /// `lost` bytes of the source were gone before they could be read; at least that many.
+    pub fn lost(&mut self, origin: OriginId, lost: Bytes, now: Now) {
+        self.end_generation(origin, now);
+        let core = &mut self.core;
+        let Some(Origin { source, streams, .. }) = self.origins.get_mut(origin.0 as usize) else { return };
+        let known = streams.iter().flatten().next().copied();
+        let stream = known.unwrap_or_else(|| stream_of(core, source, streams, IoStream::Unknown));
+        core.lost(stream, lost, now);
+    }
+
+    /// When [`Engine::on_deadline`] wants to be called if nothing else happens.
+    pub fn deadline(&self) -> Option<Monotonic> {
+        self.core.deadline()
+    }
+
+    /// Closes what is over by the arrival clock.
+    pub fn on_deadline(&mut self, now: Now) {
+        self.core.on_deadline(now);
+    }
+
+    /// Ends everything: unfinished lines leave as they are, windows close.
+    pub fn finish(&mut self, closed_by: ClosedBy, now: Now) {
+        for index in 0..self.origins.len() {
+            self.end_generation(OriginId(index as u32), now);
+            let core = &mut self.core;
+            let Origin { source, joiner, streams, .. } = &mut self.origins[index];
+            joiner.flush(now, &mut |line| accept(core, source, streams, &line, now));
+        }
+        self.core.finish(closed_by, now);
+    }
+
+    /// The records that were made since the last [`Engine::take_batch`].
+    pub fn batch(&self) -> &Batch {
+        self.core.batch()
+    }
+
+    /// Takes the filled batch and leaves `empty`, whose memory is used again.
+    pub fn take_batch(&mut self, empty: Batch) -> Batch {
+        self.core.take_batch(empty)
+    }
+
+    /// The books, balanced now.
+    pub fn ledger(&self) -> Ledger {
+        let held =
+            |origin: &Origin| origin.joiner.held_lines() + Lines(u64::from(origin.framer.holds_line()));
+        let partial: Lines = self.origins.iter().map(held).sum();
+        let mut ledger = self.core.ledger();
+        ledger.lines_in += partial;
+        ledger.lines_partial = partial;
+        ledger.bytes_in = self.bytes_in;
+        ledger
+    }
+
+    /// Bytes of memory in the engine's tables and buffers, batches not counted.
+    pub fn size(&self) -> Bytes {
+        let held = |origin: &Origin| origin.framer.held() as u64 + origin.joiner.held_bytes().0;
+        Bytes(self.core.size() as u64 + self.origins.iter().map(held).sum::<u64>())
+    }
+
+    /// Adding up all windows costs too much to do for each chunk.
+    fn check_memory(&mut self, read: u64) {
+        const EVERY: u64 = 1 << 20;
+        self.until_memory_check += read;
+        if self.until_memory_check >= EVERY {
+            self.until_memory_check = 0;
+            self.core.relieve();
+        }
+    }
+}
+
+/// One line arrives at its stream, which is made with its first line.
+#[inline]
+fn accept(core: &mut Core, source: &Source, streams: &mut [Option<StreamId>; 3], line: &Line<'_>, now: Now) {
+    let stream = match streams[line.stream as usize] {
+        Some(stream) => stream,
+        None => stream_of(core, source, streams, line.stream),
+    };
+    core.on_line(stream, line, now);
+}
+
+#[cold]
+fn stream_of(
+    core: &mut Core,
+    source: &Source,
+    streams: &mut [Option<StreamId>; 3],
+    iostream: IoStream,
+) -> StreamId {
+    let key = match iostream {
+        IoStream::Unknown => source.name.clone(),
+        IoStream::Stdout => format!("{}/stdout", source.name),
+        IoStream::Stderr => format!("{}/stderr", source.name),
+    };
+    let stream = core.open_stream(&key, iostream, &source.place, source.collapse);
+    streams[iostream as usize] = Some(stream);
+    stream
+}
+
+#[cfg(test)]
+mod tests;

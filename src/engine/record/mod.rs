@@ -3,12 +3,16 @@
 //! A record is encoded once, where it is born, straight into the batch's buffer. Outputs never look into it: what
 //! they need to route it stands beside it in [`Meta`].
 
+pub mod encode;
+pub mod envelope;
 pub mod identity;
+pub mod json;
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::units::{Lines, Timestamp};
+use crate::engine::storm::novelty::Family;
+use crate::units::{Bytes, Lines, Timestamp};
 
 /// The identity of a lane: one destination's numbered sequence of records. 128 random bits, minted by the daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -85,6 +89,17 @@ impl Batch {
         (0..self.metas.len()).filter_map(|index| self.get(index))
     }
 
+    /// The index of a stream's name in `keys`, which gets it when it is not there yet.
+    fn key(&mut self, name: &Arc<str>) -> u32 {
+        // Lines come in runs of one stream, so the newest key is nearly always the right one.
+        let found = self.keys.iter().rposition(|key| Arc::ptr_eq(key, name));
+        let index = found.unwrap_or_else(|| {
+            self.keys.push(Arc::clone(name));
+            self.keys.len() - 1
+        });
+        index as u32 // one key a stream: far below 2^32
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.metas.is_empty()
@@ -96,4 +111,44 @@ impl Batch {
         self.metas.clear();
         self.keys.clear();
     }
+}
+
+/// Why accepted or expected lines are not delivered as themselves (`squall.reason`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// More new templates a second than `novelty_per_second`: the rest was folded by family.
+    NoveltyFlood,
+    /// A file shrank below the position up to which it had been read.
+    Truncated,
+}
+
+impl Reason {
+    /// The word used on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::NoveltyFlood => "novelty_flood",
+            Reason::Truncated => "truncated",
+        }
+    }
+}
+
+/// Something that happened to lines which are not here.
+#[derive(Clone, Debug)]
+pub struct Notice<'a> {
+    /// Why.
+    pub reason: Reason,
+    /// One sentence for people.
+    pub message: String,
+    /// The notice's time: the last line it speaks of, or when it happened.
+    pub time: Timestamp,
+    /// Where in the file it happened.
+    pub offset: u64,
+    /// Accepted lines that this notice stands for.
+    pub count: Lines,
+    /// Bytes that were never read; outside the identity.
+    pub lost_bytes: Option<Bytes>,
+    /// Of what kinds the lines were.
+    pub families: &'a [Family],
+    /// Some of the lines.
+    pub examples: &'a [Box<[u8]>],
 }

@@ -1,0 +1,317 @@
+//! The second half of the pipeline, lines → records: what every line of every source shares.
+//!
+//! Invariant: each line that enters [`Core::on_line`] is encoded, or counted in a window or flood, before it returns.
+
+use super::ledger::{Account, Ledger};
+use super::line::Line;
+use super::record::encode::{Encoder, Label};
+use super::record::envelope::{Envelope, Place};
+use super::record::identity::Identity;
+use super::record::{Batch, Notice, Reason};
+use super::storm::novelty::{Flood, Newcomer, Novelty};
+use super::storm::window::{ClosedBy, Folded};
+use super::storm::{Collapse, Limits, Observed, Storms, Verdict};
+use super::template::catalog::{Catalog, EntryId, Found, Query, Sighting};
+use super::{IoStream, Options};
+use crate::units::{Bytes, Lines, Monotonic, Now};
+
+/// One stream: a standard stream of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamId(u32);
+
+/// Catalog, storms, encoder and books.
+#[derive(Debug)]
+pub struct Core {
+    streams: Vec<Stream>,
+    catalog: Catalog,
+    storms: Storms,
+    encoder: Encoder,
+    limits: Limits,
+    memory_max: Bytes,
+    identity: Identity,
+    /// No stream's flood must be told before this.
+    next_flood: Option<Monotonic>,
+    summaries: u64,
+    notices: u64,
+}
+
+#[derive(Debug)]
+struct Stream {
+    envelope: Envelope,
+    collapse: Collapse,
+    account: Account,
+    novelty: Novelty,
+}
+
+impl Core {
+    /// A core without streams.
+    pub fn new(options: Options) -> Core {
+        Core {
+            streams: Vec::new(),
+            catalog: Catalog::new(options.storm.templates_max, options.seed),
+            storms: Storms::new(options.storm.clone()),
+            encoder: Encoder::new(options.lane, 1, options.record_max),
+            limits: options.storm,
+            memory_max: options.memory_max,
+            identity: options.identity,
+            next_flood: None,
+            summaries: 0,
+            notices: 0,
+        }
+    }
+
+    /// Takes in a new stream.
+    pub fn open_stream(
+        &mut self,
+        key: &str,
+        iostream: IoStream,
+        place: &Place,
+        collapse: Collapse,
+    ) -> StreamId {
+        self.streams.push(Stream {
+            envelope: Envelope::new(key, iostream, place, &self.identity),
+            collapse,
+            account: Account::default(),
+            novelty: Novelty::new(self.limits.novelty_per_second, self.limits.summary_every),
+        });
+        StreamId((self.streams.len() - 1) as u32) // three a source: far below 2^32
+    }
+
+    /// Decides about one line and does what was decided.
+    #[inline]
+    pub fn on_line(&mut self, id: StreamId, line: &Line<'_>, now: Now) {
+        let stream = &mut self.streams[id.0 as usize];
+        stream.account.received += Lines(1);
+        let query = Query {
+            stream: id.0,
+            text: line.text.strip_suffix(b"\r").unwrap_or(line.text),
+            salt: line.truncated.map_or(0, |truncated| truncated.xxh3),
+            repeats: stream.collapse != Collapse::Never,
+        };
+        match self.catalog.find(query) {
+            Some(found) if query.repeats => self.on_known(id, found, line, query.text, now),
+            Some(found) => self.forward(id, found.entry, line),
+            None => self.on_new(id, query, line, now),
+        }
+    }
+
+    #[inline]
+    fn on_known(&mut self, id: StreamId, found: Found, line: &Line<'_>, text: &[u8], now: Now) {
+        let failing = self.catalog.entry(found.entry).failing;
+        if let Some(closed_by) = self.storms.is_due(found.entry, failing, line.log_time) {
+            self.close(found.entry, closed_by);
+        }
+        let verdict = self.storms.observe(Observed {
+            entry: found.entry,
+            sighting: Some(found.sighting),
+            failing,
+            collapse: self.streams[id.0 as usize].collapse,
+            line: folded(line, text, now),
+        });
+        match verdict {
+            Verdict::Forward => self.forward(id, found.entry, line),
+            Verdict::Fold => self.measure(found, text),
+        }
+    }
+
+    /// The first line of a template in its stream.
+    #[cold]
+    fn on_new(&mut self, id: StreamId, query: Query<'_>, line: &Line<'_>, now: Now) {
+        let stream = &mut self.streams[id.0 as usize];
+        let newcomer = Newcomer {
+            text: query.text,
+            time: line.time,
+            log_time: line.log_time,
+            offset: line.offset,
+            arrival: now.arrival,
+        };
+        if stream.collapse != Collapse::Never && !stream.novelty.admits(newcomer) {
+            let due = stream.novelty.deadline();
+            self.next_flood = self.next_flood.into_iter().chain(due).min();
+            return;
+        }
+        if let Some(victim) = self.catalog.victim() {
+            self.evict(victim, ClosedBy::Evicted);
+        }
+        let entry = self.catalog.insert(query);
+        self.storms.begin(entry, line.log_time);
+        self.storms.observe(Observed {
+            entry,
+            sighting: None,
+            failing: self.catalog.entry(entry).failing,
+            collapse: self.streams[id.0 as usize].collapse,
+            line: folded(line, query.text, now),
+        });
+        self.forward(id, entry, line);
+    }
+
+    fn forward(&mut self, id: StreamId, entry: EntryId, line: &Line<'_>) {
+        let stream = &mut self.streams[id.0 as usize];
+        let entry = self.catalog.entry(entry);
+        let label = Label { template: entry.template, level: entry.level };
+        self.encoder.line(&stream.envelope, line, Some(label));
+        stream.account.verbatim += Lines(1);
+    }
+
+    /// Lets the statistics of a storming entry see a folded line.
+    #[inline]
+    fn measure(&mut self, found: Found, text: &[u8]) {
+        let Some((values, window)) = self.storms.values(found.entry) else { return };
+        let repeat = found.sighting == Sighting::Repeat;
+        if repeat && !values.wants_next() && self.catalog.body_is_marked(window) {
+            values.skip();
+            return;
+        }
+        values.observe(text, self.catalog.slots(text, found.sighting));
+        self.catalog.mark_body(window);
+    }
+
+    /// Bytes that were never read.
+    pub fn lost(&mut self, id: StreamId, lost: Bytes, now: Now) {
+        self.notices += 1;
+        let notice = Notice {
+            reason: Reason::Truncated,
+            message: format!("{lost} bytes were lost: file truncated before it was read"),
+            time: now.wall,
+            offset: 0,
+            count: Lines(0),
+            lost_bytes: Some(lost),
+            families: &[],
+            examples: &[],
+        };
+        self.encoder.notice(&self.streams[id.0 as usize].envelope, &notice);
+    }
+
+    /// When something closes by the arrival clock.
+    pub fn deadline(&self) -> Option<Monotonic> {
+        self.storms.deadline().into_iter().chain(self.next_flood).min()
+    }
+
+    /// Closes what is over.
+    pub fn on_deadline(&mut self, now: Now) {
+        for (entry, closed_by) in self.storms.all_due(now.arrival) {
+            self.close(entry, closed_by);
+        }
+        if self.next_flood.is_some_and(|due| due <= now.arrival) {
+            self.tell_floods(Some(now.arrival));
+        }
+    }
+
+    /// Closes everything.
+    pub fn finish(&mut self, closed_by: ClosedBy, _now: Now) {
+        let mut open = self.storms.open().to_vec();
+        // In the order in which the entries were made, so that two runs over the same bytes end alike.
+        open.sort_unstable();
+        for entry in open {
+            self.close(entry, closed_by);
+        }
+        self.tell_floods(None);
+    }
+
+    fn close(&mut self, entry: EntryId, closed_by: ClosedBy) {
+        let known = self.catalog.entry(entry);
+        let label = Label { template: known.template, level: known.level };
+        let stream = &mut self.streams[known.stream as usize];
+        let (encoder, summaries) = (&mut self.encoder, &mut self.summaries);
+        self.storms.close(entry, closed_by, |summary| {
+            encoder.summary(&stream.envelope, summary, label);
+            stream.account.summarised += summary.count;
+            *summaries += 1;
+        });
+    }
+
+    fn evict(&mut self, entry: EntryId, closed_by: ClosedBy) {
+        self.close(entry, closed_by);
+        self.catalog.evict(entry);
+    }
+
+    fn tell_floods(&mut self, now: Option<Monotonic>) {
+        for stream in &mut self.streams {
+            let Some(flood) = stream.novelty.take(now) else { continue };
+            self.encoder.notice(&stream.envelope, &flood_notice(&flood));
+            stream.account.noticed += flood.count;
+            self.notices += 1;
+        }
+        self.next_flood = self.streams.iter().filter_map(|stream| stream.novelty.deadline()).min();
+    }
+
+    /// Closes windows early and forgets cold entries while the tables take more than they may.
+    pub fn relieve(&mut self) {
+        // A bounded share each time; the next megabyte brings the next share.
+        for _ in 0..RELIEF_SHARE {
+            if self.size() as u64 <= self.memory_max.0 {
+                return;
+            }
+            let oldest = self.storms.oldest();
+            let Some(entry) = oldest.or_else(|| self.catalog.coldest()) else { return };
+            self.evict(entry, ClosedBy::Pressure);
+        }
+    }
+
+    /// Bytes of memory in use.
+    pub fn size(&self) -> usize {
+        let streams: usize =
+            self.streams.iter().map(|stream| size_of::<Stream>() + stream.envelope.size()).sum();
+        self.catalog.size() + self.storms.size() + streams
+    }
+
+    /// The records made so far.
+    pub fn batch(&self) -> &Batch {
+        self.encoder.batch()
+    }
+
+    /// Exchanges the filled batch for `empty`.
+    pub fn take_batch(&mut self, empty: Batch) -> Batch {
+        self.encoder.take(empty)
+    }
+
+    /// The books of all streams, with the windows added up anew.
+    pub fn ledger(&self) -> Ledger {
+        let mut open = vec![Lines(0); self.streams.len()];
+        for (entry, lines) in self.storms.lines_open() {
+            open[self.catalog.entry(entry).stream as usize] += lines;
+        }
+        let mut ledger = Ledger {
+            records_out: self.encoder.records_out(),
+            bytes_out: self.encoder.bytes_out(),
+            summaries: self.summaries,
+            notices: self.notices,
+            templates: self.catalog.ever(),
+            ..Ledger::default()
+        };
+        for (stream, folded) in self.streams.iter().zip(open) {
+            let open = folded + stream.novelty.lines_open();
+            ledger.lines_in += stream.account.received;
+            ledger.lines_verbatim += stream.account.verbatim;
+            ledger.lines_summarised += stream.account.summarised;
+            ledger.lines_noticed += stream.account.noticed;
+            ledger.lines_open += open;
+            ledger.conservation_error += stream.account.error(open).unsigned_abs();
+        }
+        ledger
+    }
+}
+
+/// Windows closed or entries forgotten in one go when memory is short.
+const RELIEF_SHARE: usize = 64;
+
+#[inline]
+fn folded<'a>(line: &Line<'_>, text: &'a [u8], now: Now) -> Folded<'a> {
+    Folded { text, time: line.time, log_time: line.log_time, offset: line.offset, arrival: now.arrival }
+}
+
+fn flood_notice(flood: &Flood) -> Notice<'_> {
+    Notice {
+        reason: Reason::NoveltyFlood,
+        message: format!(
+            "{} lines of templates never seen before came too fast to be sent one by one",
+            flood.count
+        ),
+        time: flood.last,
+        offset: flood.offset,
+        count: flood.count,
+        lost_bytes: None,
+        families: &flood.families,
+        examples: &flood.examples,
+    }
+}

@@ -1,0 +1,60 @@
+//! The ledger: lines in = lines out + lines counted + lines held. Kept per stream, checked continuously, printed at
+//! the end.
+//!
+//! Invariant: [`Ledger::conservation_error`] is 0. Whoever sees another number must say so loudly.
+//! The two sides are counted in different places: what came in where lines are made, what left where records are
+//! encoded, what is held by adding up the open windows anew.
+
+use crate::units::{Bytes, Lines};
+
+/// The books of one stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Lines that were accepted.
+    pub received: Lines,
+    /// Lines that left word for word.
+    pub verbatim: Lines,
+    /// Lines that left as part of a summary's count.
+    pub summarised: Lines,
+    /// Lines that left as part of a notice's count.
+    pub noticed: Lines,
+}
+
+impl Account {
+    /// Received lines that are neither gone nor held: 0, or the program has a bug.
+    pub fn error(&self, open: Lines) -> i64 {
+        let gone = self.verbatim + self.summarised + self.noticed + open;
+        self.received.0.wrapping_sub(gone.0) as i64
+    }
+}
+
+/// The books of the whole process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Lines that were accepted, held partials included.
+    pub lines_in: Lines,
+    /// Bytes read from the inputs.
+    pub bytes_in: Bytes,
+    /// Lines that left word for word.
+    pub lines_verbatim: Lines,
+    /// Lines that left as part of a summary's count.
+    pub lines_summarised: Lines,
+    /// Lines that left as part of a notice's count.
+    pub lines_noticed: Lines,
+    /// Folded lines in windows that are still open.
+    pub lines_open: Lines,
+    /// Begun lines whose end has not come yet.
+    pub lines_partial: Lines,
+    /// Records written.
+    pub records_out: u64,
+    /// Their bytes.
+    pub bytes_out: Bytes,
+    /// Summaries among them.
+    pub summaries: u64,
+    /// Notices among them.
+    pub notices: u64,
+    /// Entries, (stream, template), ever made.
+    pub templates: u64,
+    /// Summed over the streams, each without its sign so that two errors cannot hide each other.
+    pub conservation_error: u64,
+}
