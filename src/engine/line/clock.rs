@@ -99,6 +99,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn never_backwards_never_far_ahead(
             lines in prop::collection::vec((prop::option::of(any::<i64>()), -1_000_000i64..1_000_000, 0u64..600), 1..50)

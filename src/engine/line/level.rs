@@ -361,6 +361,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_bytes_are_survived(text in prop::collection::vec(any::<u8>(), 0..1200)) {
             detect(&text);
