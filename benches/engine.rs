@@ -1,1 +1,131 @@
-fn main() {}
+//! The stages behind the framer, and the whole engine, on the incident and on the mixed corpus.
+//!
+//! `cargo bench --bench engine`. Throughput counts the bytes of the json-file; once warm, the storm allocates only
+//! where a window opens or keeps an example.
+
+use divan::counter::{BytesCount, ItemsCount};
+use squall::corpus::{incident, incident_file, mixed_file};
+use squall::engine::chunk::Chunk;
+use squall::engine::frame::{Format, Framer, IoStream};
+use squall::engine::line::Line;
+use squall::engine::record::encode::{Encoder, Label};
+use squall::engine::record::envelope::{Envelope, Place};
+use squall::engine::record::identity::Identity;
+use squall::engine::record::{Batch, LaneId};
+use squall::engine::storm::Collapse;
+use squall::engine::template::catalog::{Catalog, Query};
+use squall::engine::template::mask::TemplateId;
+use squall::engine::{Engine, Options, Source};
+use squall::units::{Bytes, Monotonic, Now, Timestamp};
+
+#[global_allocator]
+static ALLOC: divan::AllocProfiler = divan::AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+/// 2026-02-06T00:10:00Z.
+const START: Timestamp = Timestamp(1_770_336_600 * Timestamp::SECOND);
+/// As the data thread cuts them.
+const PIECE: usize = 16 * 1024;
+
+fn storm() -> Vec<u8> {
+    incident_file(1, incident::LINES / 4, START)
+}
+
+fn mixed() -> Vec<u8> {
+    mixed_file(1, Bytes(8_000_000))
+}
+
+/// The texts of a json-file.
+fn texts(file: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    Framer::new(Format::Docker, 1 << 20).push(file, 0, &mut |frame| all.push(frame.text.to_vec()));
+    all
+}
+
+/// Everything behind the input: bytes to encoded records.
+fn whole(bencher: divan::Bencher, file: &[u8], collapse: Collapse) {
+    bencher.counter(BytesCount::of_slice(file)).bench_local(|| {
+        let mut engine = Engine::new(Options::default());
+        let source = Source { name: "bench".into(), format: Format::Docker, collapse, ..Source::default() };
+        let origin = engine.open(source);
+        let now = Now { arrival: Monotonic(0), wall: START };
+        let (mut offset, mut spare) = (0, Batch::default());
+        for bytes in file.chunks(PIECE) {
+            engine.push(Chunk { origin, offset, bytes }, now);
+            offset += bytes.len() as u64;
+            if engine.batch().bytes.len() >= 256 * 1024 {
+                spare = engine.take_batch(spare);
+            }
+        }
+        divan::black_box(engine.ledger())
+    });
+}
+
+#[divan::bench]
+fn engine_storm(bencher: divan::Bencher) {
+    whole(bencher, &storm(), Collapse::Storms);
+}
+
+#[divan::bench]
+fn engine_mixed_never(bencher: divan::Bencher) {
+    whole(bencher, &mixed(), Collapse::Never);
+}
+
+#[divan::bench]
+fn engine_mixed_storms(bencher: divan::Bencher) {
+    whole(bencher, &mixed(), Collapse::Storms);
+}
+
+/// The catalog: both tiers and the table.
+fn table(bencher: divan::Bencher, texts: &[Vec<u8>], foldable: bool) {
+    let mut catalog = Catalog::new(10_000, 1);
+    bencher.counter(ItemsCount::new(texts.len())).bench_local(|| {
+        for text in texts {
+            let query = Query { stream: 0, text, salt: 0, foldable };
+            if catalog.find(query).is_none() {
+                catalog.insert(query);
+            }
+        }
+    });
+}
+
+#[divan::bench]
+fn table_storm(bencher: divan::Bencher) {
+    table(bencher, &texts(&storm()), true);
+}
+
+#[divan::bench]
+fn table_mixed(bencher: divan::Bencher) {
+    table(bencher, &texts(&mixed()), false);
+}
+
+#[divan::bench]
+fn encode_mixed(bencher: divan::Bencher) {
+    let texts = texts(&mixed());
+    let envelope = Envelope::new("bench/stderr", IoStream::Stderr, &Place::default(), &Identity::default());
+    let label = Label { template: TemplateId(7), level: None };
+    let mut encoder = Encoder::new(LaneId(1), 1, Bytes(900_000));
+    let mut spare = Batch::default();
+    bencher.counter(ItemsCount::new(texts.len())).bench_local(|| {
+        for text in &texts {
+            let line = Line {
+                text,
+                time: START,
+                log_time: START,
+                stream: IoStream::Stderr,
+                complete: true,
+                extra: b"",
+                parse_error: None,
+                truncated: None,
+                offset: 0,
+            };
+            encoder.line(&envelope, &line, Some(label));
+            if encoder.batch().bytes.len() >= 256 * 1024 {
+                spare = encoder.take(std::mem::take(&mut spare));
+            }
+        }
+    });
+}

@@ -86,10 +86,10 @@ impl Core {
             stream: id.0,
             text: line.text.strip_suffix(b"\r").unwrap_or(line.text),
             salt: line.truncated.map_or(0, |truncated| truncated.xxh3),
-            repeats: stream.collapse != Collapse::Never,
+            foldable: stream.collapse != Collapse::Never,
         };
         match self.catalog.find(query) {
-            Some(found) if query.repeats => self.on_known(id, found, line, query.text, now),
+            Some(found) if query.foldable => self.on_known(id, found, line, query.text, now),
             Some(found) => self.forward(id, found.entry, line),
             None => self.on_new(id, query, line, now),
         }

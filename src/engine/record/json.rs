@@ -44,12 +44,25 @@ pub fn text(out: &mut Vec<u8>, text: &[u8], room: usize) -> usize {
         out.extend_from_slice(text);
         return text.len();
     }
+    // No byte takes more than six, so there is nothing to watch where that fits.
+    if text.len() <= room / 6 && std::str::from_utf8(text).is_ok() {
+        escape_all(out, text);
+        return text.len();
+    }
+    text_within(out, text, room)
+}
+
+/// The careful form: character by character, up to the end of the room.
+fn text_within(out: &mut Vec<u8>, text: &[u8], room: usize) -> usize {
     let limit = out.len() + room;
     let mut taken = 0;
     for chunk in text.utf8_chunks() {
         for (at, character) in chunk.valid().char_indices() {
             let before = out.len();
-            escaped(out, character);
+            match u8::try_from(character).ok().filter(u8::is_ascii) {
+                Some(byte) if is_special(byte) => escape(out, byte),
+                _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
             if out.len() > limit {
                 out.truncate(before);
                 return taken + at;
@@ -67,6 +80,48 @@ pub fn text(out: &mut Vec<u8>, text: &[u8], room: usize) -> usize {
     taken
 }
 
+/// The fast form for UTF-8 with escapes in it: JSON inside of a line has a quote every few bytes, so eight bytes are
+/// copied at a time and those from the first special one on are taken back.
+fn escape_all(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len() + text.len() / 8 + 8);
+    let mut rest = text;
+    while let Some((word, _)) = rest.split_first_chunk::<8>() {
+        out.extend_from_slice(word);
+        let marks = special_bytes(u64::from_le_bytes(*word));
+        if marks == 0 {
+            rest = &rest[8..];
+            continue;
+        }
+        let clean = marks.trailing_zeros() as usize / 8;
+        out.truncate(out.len() - 8 + clean);
+        escape(out, rest[clean]);
+        rest = &rest[clean + 1..];
+    }
+    for &byte in rest {
+        if is_special(byte) {
+            escape(out, byte);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
+/// Marks quotes, backslashes and control bytes by the top bit of their byte. (Above the lowest mark there may be false
+/// ones; only the lowest is used.)
+#[inline]
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & TOPS;
+    let equal_to = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    below(word, 0x20) | equal_to(b'"') | equal_to(b'\\')
+}
+
+#[inline]
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
 /// Appends a whole JSON string with its quotes.
 pub fn string(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
@@ -74,19 +129,18 @@ pub fn string(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
 }
 
-fn escaped(out: &mut Vec<u8>, character: char) {
-    match character {
-        '"' => out.extend_from_slice(b"\\\""),
-        '\\' => out.extend_from_slice(b"\\\\"),
-        '\n' => out.extend_from_slice(b"\\n"),
-        '\r' => out.extend_from_slice(b"\\r"),
-        '\t' => out.extend_from_slice(b"\\t"),
-        control if (control as u32) < 0x20 => {
+/// Appends the escape of a special byte.
+fn escape(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        control if control < 0x20 => {
             out.extend_from_slice(b"\\u00");
-            out.push(HEX[(control as usize) >> 4]);
-            out.push(HEX[(control as usize) & 15]);
+            out.push(HEX[usize::from(control >> 4)]);
+            out.push(HEX[usize::from(control & 15)]);
         }
-        other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        quote_or_backslash => out.extend_from_slice(&[b'\\', quote_or_backslash]),
     }
 }
 
@@ -223,6 +277,14 @@ mod tests {
             let mut out = Vec::new();
             number(&mut out, value);
             prop_assert_eq!(String::from_utf8_lossy(&out), value.to_string());
+        }
+
+        #[test]
+        fn both_forms_write_the_same(input in "[a-z\"\\\\\u{1}\n方]{0,80}") {
+            let (mut fast, mut careful) = (Vec::new(), Vec::new());
+            escape_all(&mut fast, input.as_bytes());
+            prop_assert_eq!(text_within(&mut careful, input.as_bytes(), usize::MAX / 2), input.len());
+            prop_assert_eq!(fast, careful);
         }
 
         #[test]

@@ -51,8 +51,9 @@ pub struct Query<'a> {
     pub text: &'a [u8],
     /// Mixed into the body's identity: the hash of text that was cut off, else 0.
     pub salt: u64,
-    /// Whether repeats matter to the caller. If not, tier 0 may be passed over when it does not pay.
-    pub repeats: bool,
+    /// Whether the line may be folded. If not, nobody needs to know repeats and new values: tier 0 may be passed over
+    /// when it does not pay, and values are not watched.
+    pub foldable: bool,
 }
 
 /// One (stream, template).
@@ -122,7 +123,7 @@ impl Catalog {
     /// [`Catalog::insert`] may make one.
     #[inline]
     pub fn find(&mut self, query: Query<'_>) -> Option<Found> {
-        let ask = query.repeats || self.patience.asks();
+        let ask = query.foldable || self.patience.asks();
         if ask {
             self.body_hash = self.hash_body(query);
             if let Some(body) = self.bodies.get(self.body_hash) {
@@ -151,7 +152,7 @@ impl Catalog {
         let lines = entry.lines;
         entry.touch();
         let mut sighting = Sighting::Known;
-        if !self.slots.as_slice().is_empty() {
+        if query.foldable && !self.slots.as_slice().is_empty() {
             if lines == 1 && entry.enums.is_none() {
                 // Made with the second line, so that a flood of templates that come once costs nothing.
                 entry.enums = Some(Box::default());
@@ -379,7 +380,7 @@ mod tests {
     use super::*;
 
     fn query(text: &str) -> Query<'_> {
-        Query { stream: 0, text: text.as_bytes(), salt: 0, repeats: true }
+        Query { stream: 0, text: text.as_bytes(), salt: 0, foldable: true }
     }
 
     fn seen(catalog: &mut Catalog, query: Query<'_>) -> Option<Sighting> {
