@@ -90,9 +90,14 @@ impl Generation {
         self.file.is_some()
     }
 
-    /// Whether the descriptor can be given up: nothing to read, and a name by which to open the file again.
+    /// Whether the file is open and could be opened again by its name.
     pub(super) fn can_close(&self) -> bool {
-        self.is_open() && self.reachable && !self.deleted && self.unread() == Bytes(0)
+        self.is_open() && self.reachable && !self.deleted
+    }
+
+    /// Whether nothing is to be had from the file for now.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.unread() == Bytes(0) || self.trouble.is_some()
     }
 
     /// Opens the file under its last known name. False: that name leads to another file by now.
@@ -131,7 +136,11 @@ impl Generation {
                 Err(error) => return Err(error),
             },
         };
-        self.deleted = status.links == 0;
+        if status.links == 0 && !self.deleted {
+            self.deleted = true;
+            // Its writer may not know yet: the grace begins now.
+            self.at_end_since = None;
+        }
         if status.size < self.offset {
             let lost = self.unread();
             (self.offset, self.size) = (0, status.size);

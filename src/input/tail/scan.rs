@@ -6,6 +6,7 @@
 //! and it is read as a source of its own: reading a copy twice is the lesser evil than never reading a file that
 //! was asked for.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::units::Monotonic;
@@ -220,23 +221,45 @@ impl Tail {
 
     /// Files that we know and the walk did not come by: moved elsewhere, not covered any more, or gone.
     fn find_the_unseen(&mut self, now: Monotonic, sink: &mut dyn FnMut(Event<'_>)) {
-        let scan = self.scans;
-        let unseen = self.known.iter().filter(|(_, known)| known.seen != scan);
-        let unseen: Vec<(Identity, PathBuf)> =
-            unseen.map(|(identity, known)| (*identity, known.path.clone())).collect();
-        for (identity, path) in unseen {
-            match status_of(&path) {
-                Ok(status) if status.identity == identity => {
-                    let age = path.file_name().map_or(Age::Current, |name| split(name).age);
-                    let member = Member { age, path, covered: false, status };
-                    self.meet_again(&member, None, now, sink);
-                }
-                Ok(_) => self.miss(identity),
-                Err(error) if is_absence(&error) => self.miss(identity),
-                // We may not look there now, which says nothing about the file.
-                Err(_) => {}
+        // Where the newest name is missing, between rename and create, the walk sees none of the elders.
+        let lost_sight: BTreeSet<SourceId> = self
+            .unseen(now, sink)
+            .iter()
+            .filter_map(|identity| Some(self.known.get(identity)?.source))
+            .collect();
+        for id in &lost_sight {
+            let Some(family) = self.sources.get(id).and_then(|source| source.family.clone()) else {
+                continue;
+            };
+            // What cannot be looked at was said by the walk, or will be when its turn comes.
+            let members = family.members_after_rotation(&self.globs, &mut Vec::new());
+            self.sort_in(family, members, now, sink);
+        }
+        if !lost_sight.is_empty() {
+            for identity in self.unseen(now, sink) {
+                self.miss(identity);
             }
         }
+    }
+
+    /// Files that this scan has not seen, and that are not to be seen under their last name either.
+    fn unseen(&mut self, now: Monotonic, sink: &mut dyn FnMut(Event<'_>)) -> Vec<Identity> {
+        let scan = self.scans;
+        let unseen = self.known.iter().filter(|(_, known)| known.seen != scan);
+        let mut unseen: Vec<(Identity, PathBuf)> =
+            unseen.map(|(identity, known)| (*identity, known.path.clone())).collect();
+        unseen.retain(|(identity, path)| match status_of(path) {
+            Ok(status) if status.identity == *identity => {
+                let age = path.file_name().map_or(Age::Current, |name| split(name).age);
+                let member = Member { age, path: path.clone(), covered: false, status };
+                self.meet_again(&member, None, now, sink);
+                false
+            }
+            Ok(_) => true,
+            // Another error means that we may not look there now, which says nothing about the file.
+            Err(error) => is_absence(&error),
+        });
+        unseen.into_iter().map(|(identity, _)| identity).collect()
     }
 
     /// No name that we know leads to the file.
@@ -277,7 +300,7 @@ impl Tail {
             Known { source: id, role: Role::Followed, path: generation.path.clone(), seen: self.scans };
         self.known.insert(generation.identity, known);
         let mut refused = false;
-        if !generation.is_open() && self.descriptors.has_room(&mut self.sources) {
+        if !generation.is_open() && self.descriptors.has_room_to_wait(&mut self.sources) {
             match generation.open() {
                 Ok(true) => self.descriptors.opened(),
                 Ok(false) => self.rescan = true,
@@ -287,6 +310,10 @@ impl Tail {
         }
         generation.active = now;
         let Some(source) = self.sources.get_mut(&id) else { return };
+        if let Some(last) = source.generations.back_mut() {
+            // Its grace begins now: before, its writer had nowhere else to go.
+            last.at_end_since = None;
+        }
         source.generations.push_back(generation);
         source.empty_since = None;
         if !refused {

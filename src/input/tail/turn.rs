@@ -117,7 +117,7 @@ impl Tail {
         if self.sources.get(&id)?.generations.front()?.is_open() {
             return None;
         }
-        if !self.descriptors.has_room(&mut self.sources) {
+        if !self.descriptors.has_room_to_read(&mut self.sources) {
             return Some(Turned::Until(now + RETRY));
         }
         let front = self.sources.get_mut(&id)?.generations.front_mut()?;

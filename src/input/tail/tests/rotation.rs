@@ -2,6 +2,8 @@
 
 use super::*;
 
+use proptest::prelude::*;
+
 #[test]
 fn appended_bytes_come_once_and_in_order() {
     let mut rig = Rig::new(&["*.log"]);
@@ -199,6 +201,28 @@ fn fault_014_rotations_between_two_looks_are_caught_up_with() {
 }
 
 #[test]
+fn fault_014_a_gap_without_the_newest_name_reads_nothing_twice() {
+    let mut rig = Rig::new(&["x.log"]);
+    rig.append("x.log", "0\n");
+    rig.poll();
+    rig.rotate("x.log", 3);
+    rig.append("x.log", "1\n");
+    rig.look();
+    assert_eq!(rig.after(GRACE), ["end 0", "0@0 1\n"]);
+    rig.rotate("x.log", 3);
+    assert_eq!(rig.look(), NONE);
+    fs::remove_file(rig.path("x.log.1")).unwrap();
+    rig.look();
+    assert_eq!(rig.after(GRACE), ["end 0"]);
+    rig.append("x.log", "2\n");
+    assert_eq!(
+        rig.look(),
+        ["0@0 2\n"],
+        "the oldest is known, although nothing covered was there for a while"
+    );
+}
+
+#[test]
 fn fault_014_rotation_is_seen_while_reading_without_a_scan() {
     let mut rig = Rig::new(&["x.log"]);
     rig.append("x.log", "0 ");
@@ -265,4 +289,76 @@ fn fault_025_an_unfinished_line_ends_with_its_file_only() {
     rig.append("x.log", "four");
     assert_eq!(rig.look(), NONE);
     assert_eq!(rig.after(GRACE), ["end 0", "0@0 four"]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// The newest writer writes, or an earlier one.
+    Write {
+        age: usize,
+    },
+    Rotate,
+    /// Time goes by.
+    Look {
+        millis: u64,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0usize..3).prop_map(|age| Step::Write { age }),
+        2 => Just(Step::Rotate),
+        3 => prop_oneof![Just(1u64), Just(300), Just(1_000), Just(1_600)].prop_map(|millis| Step::Look { millis }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    /// However writes, late writes, rotations and looks fall together, and however few descriptors there are: every
+    /// line comes exactly once, whole, and behind those that were written to its file before.
+    #[test]
+    fn every_line_comes_once(steps in proptest::collection::vec(step(), 1..60), descriptors in 1usize..6, share in 3u64..40) {
+        let mut rig = Rig::new(&["x.log"]);
+        rig.tail.descriptors.limit = descriptors;
+        rig.share = Bytes(share);
+        // A tail that sees a file only after it was rotated cannot know that it was one of its own.
+        let mut writers = vec![rig.open("x.log")];
+        let mut told = rig.poll();
+        let mut sent = 0;
+        for step in steps {
+            match step {
+                Step::Write { age } => {
+                    let writer = writers.len().saturating_sub(1 + age);
+                    writeln!(writers[writer], "{writer}.{sent}").unwrap();
+                    sent += 1;
+                }
+                Step::Rotate => {
+                    rig.rotate("x.log", 100);
+                    writers.push(rig.open("x.log"));
+                }
+                Step::Look { millis } => told.extend(rig.after(Duration::from_millis(millis))),
+            }
+        }
+        for _ in 0..80 {
+            told.extend(rig.after(GRACE));
+        }
+        let mut texts: BTreeMap<String, String> = BTreeMap::new();
+        for told in &told {
+            let Some((place, text)) = told.split_once(' ').filter(|(place, _)| place.contains('@')) else { continue };
+            *texts.entry(place.split('@').next().unwrap_or_default().to_owned()).or_default() += text;
+        }
+        let lines: Vec<(usize, usize)> = texts
+            .values()
+            .flat_map(|text| text.lines())
+            .map(|line| line.split_once('.').map(|(writer, number)| (writer.parse().unwrap(), number.parse().unwrap())))
+            .collect::<Option<_>>()
+            .expect("a whole line");
+        let mut numbers: Vec<usize> = lines.iter().map(|line| line.1).collect();
+        numbers.sort_unstable();
+        prop_assert_eq!(numbers, (0..sent).collect::<Vec<_>>(), "{:?}", told);
+        for writer in 0..writers.len() {
+            let own: Vec<usize> = lines.iter().filter(|line| line.0 == writer).map(|line| line.1).collect();
+            prop_assert!(own.is_sorted(), "{:?}", told);
+        }
+    }
 }
