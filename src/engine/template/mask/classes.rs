@@ -170,3 +170,48 @@ fn gather(highest: u64) -> u64 {
     // Byte n's bit has to get from 8n to 56 + n; the multiplier holds the eight distances.
     (highest >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of `block` that `is_in` holds for.
+    fn map(block: &[u8; BLOCK], is_in: impl Fn(u8) -> bool) -> u64 {
+        block.iter().enumerate().map(|(index, &byte)| u64::from(is_in(byte)) << index).sum()
+    }
+
+    #[track_caller]
+    fn check_classes(classify: impl Classify, block: &[u8; BLOCK]) {
+        let want = Classes {
+            digit: map(block, |byte| byte.is_ascii_digit()),
+            word: map(block, |byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'),
+            hex_letter: map(block, |byte| byte.is_ascii_hexdigit() && !byte.is_ascii_digit()),
+        };
+        assert_eq!(classify.classify(block), want, "{block:?}");
+    }
+
+    /// Every byte at every place, among different neighbours.
+    fn check_all_bytes(classify: impl Classify) {
+        for neighbour in [0, b'9', b'z', 0x80, 0xff] {
+            for byte in 0..=u8::MAX {
+                for place in 0..BLOCK {
+                    let mut block = [neighbour; BLOCK];
+                    block[place] = byte;
+                    check_classes(classify, &block);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn portable_classes() {
+        check_all_bytes(Portable);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn avx2_classes() {
+        // Without the instructions there is nothing to test: `Mask::new` is then the portable one.
+        super::super::avx2::Avx2::detect().into_iter().for_each(check_all_bytes);
+    }
+}

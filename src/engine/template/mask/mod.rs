@@ -25,6 +25,8 @@ mod avx2;
 mod classes;
 mod code;
 mod hash;
+#[cfg(test)]
+mod reference;
 mod walk;
 
 use std::fmt;
@@ -251,12 +253,278 @@ impl Sink for Writing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::fmt::Write;
+
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
+    /// The canonical text with `#` for each variable, and bytes that are not ASCII escaped.
+    fn shown(text: &[u8]) -> String {
+        let mut canonical = Vec::new();
+        template_id(text, &mut canonical);
+        canonical.escape_ascii().to_string().replace("\\x01", "#")
+    }
+
     #[test]
-    fn smoke() {
-        let mut c = Vec::new();
-        template_id(b"Sun Dec 04 04:47:44 2005 hello status=200 x 5", &mut c);
-        assert_eq!(c, b"\x01 hello status=200 x \x01");
+    fn masks() {
+        #[track_caller]
+        fn check(text: &str, want: &str) {
+            assert_eq!(shown(text.as_bytes()), want, "{text:?}");
+        }
+        check("", "");
+        check("5", "#");
+        check("no variable here", "no variable here");
+        check("trailing 5", "trailing #");
+        check("blk_-6952295868487656571 to user-17_x", "# to #"); // `_` and `-` belong to words
+        check("at deadbeef=FFFFFFFF ffffffff", "at #=#"); // hexadecimal without digits
+        check("feedbac feedback effaced_ 0x", "feedbac feedback effaced_ #");
+        check("2015-07-29 17:41:44,747 - WARN", "# - WARN"); // date and time are one variable
+        check("/10.251.73.220:50010 /v6.1.7601", "/#"); // and so are two addresses
+        check("a=1 b=2", "a=# b=#"); // more than joiners between them
+        check("1, 2  3 .. 4", "# .. #"); // two joiners at most
+        check("Sun Dec 04 04:47:44 2005", "#");
+        check("Tue, 15 Nov 1994 08:12:31 GMT", "# GMT");
+        check("Jul  9 10/Oct/2000:13:55:36", "#");
+        check("xJan 5 may 5 Jan-x 5 Jan:  5", "xJan # may # Jan-x # Jan:  #"); // not a name, or too far away
+        check("\u{b5}5s and 5\u{b5}s", "\\xc2\\xb5# and #\\xc2\\xb5s"); // bytes from 0x80 up are constant
+    }
+
+    #[test]
+    fn codes_are_not_masked() {
+        #[track_caller]
+        fn check(text: &str, want: &str) {
+            assert_eq!(shown(text.as_bytes()), want, "{text:?}");
+        }
+        check("status=200 in 15 ms", "status=200 in # ms");
+        check("exit code 137, signal: 9", "exit code 137, signal: 9");
+        check(r#"{"status":503,"statusCode": "404"}"#, r#"{\"status\":503,\"statusCode\": \"404\"}"#);
+        check(
+            "HTTPStatus 500 http.status_code: 500 EXIT-CODE (1)",
+            "HTTPStatus 500 http.status_code: 500 EXIT-CODE (1)",
+        );
+        check("x1_status 7 8", "# 7 #"); // the word before is a variable, and yet it speaks
+        check("errno=-110 [Errno 111]", "errno=-110 [Errno 111]");
+        check("GET /a HTTP/1.1\" 404 209", "GET /a HTTP/#\\\" 404 #");
+        check("HTTP/2 204 HTTP/1.1 204", "HTTP/# 204 HTTP/# 204");
+        check("status=2000 status=0x1f status=5s", "status=# status=# status=#"); // not a short number
+        check("status 10.0.0.1 exit 0.25 s, code 5.", "status # exit # s, code 5."); // not a whole number
+        check("barcode 128 unicode 12 encode: 7", "barcode # unicode # encode: #"); // not a keyword
+        check("exited 5 status, 5 status       5", "exited # status, # status       #"); // no short separator
+    }
+
+    #[test]
+    fn text_is_cut_and_carriage_return_dropped() {
+        let long = |len: usize| vec![b'x'; len];
+        let with_end = |len: usize, end: &[u8]| [long(len), end.to_vec()].concat();
+        assert_eq!(shown(b"status 5\r"), "status 5");
+        assert_eq!(shown(b"\r\r"), "\\r"); // one of them belongs to the line
+        assert_eq!(shown(&with_end(TEXT_MAX, b"y")), shown(&long(TEXT_MAX)));
+        assert_ne!(shown(&with_end(TEXT_MAX - 1, b"y")), shown(&long(TEXT_MAX)));
+        assert_eq!(shown(&with_end(TEXT_MAX, b"\r")), shown(&long(TEXT_MAX)));
+        // A word that begins before the cut and has its digit behind it is constant.
+        assert_eq!(shown(&with_end(TEXT_MAX, b"1")), shown(&long(TEXT_MAX)));
+        assert_eq!(shown(&with_end(TEXT_MAX - 1, b"1")), "#");
+    }
+
+    #[test]
+    fn constant_sentinel_is_no_variable() {
+        let mut canonical = Vec::new();
+        let ids =
+            [&b"a 5"[..], b"a \x01", b"a \x02\x01", b"a \x02"].map(|text| template_id(text, &mut canonical));
+        assert_eq!(HashMap::from(ids.map(|id| (id, ()))).len(), ids.len());
+    }
+
+    /// Ids leave the process. Who changes one of these must change [`TOKENISER`] too.
+    #[test]
+    fn ids_stay_the_same() {
+        #[track_caller]
+        fn check(text: &str, want: &str) {
+            assert_eq!(template_id(text.as_bytes(), &mut Vec::new()).to_string(), want, "{text:?}");
+        }
+        assert_eq!(TOKENISER, "v6.2");
+        assert_eq!(TOKENISER_SEED, u64::from_le_bytes(*b"v6.2\0\0\0\0"));
+        check("", "b34ca3f2ab6cd14640d9f33bddcb1915");
+        check("Reconnection failed after 5 attempts", "01421508491f3d13c64cbacd8146a1cc");
+        check("2026-11-21T10:00:00Z status=503 from 10.0.0.1:8080", "644d0ca389add0c2502882b24bb93568");
+    }
+
+    #[test]
+    fn slots_hold_the_first_variables() {
+        let text = b"a=1 b=22.5 Jan 3 c=x4";
+        let mut slots = Slots::default();
+        let mask = Mask::new(0);
+        mask.fingerprint(text, &mut slots);
+        let values: Vec<_> =
+            slots.as_slice().iter().map(|slot| slot.of(text).escape_ascii().to_string()).collect();
+        assert_eq!((slots.count(), values), (3, vec!["1".into(), "22.5 Jan 3".into(), "x4".into()]));
+
+        let mut many = String::new();
+        (0..100).for_each(|n| write!(many, "a={n}").unwrap());
+        mask.fingerprint(many.as_bytes(), &mut slots);
+        assert_eq!((slots.count(), slots.as_slice().len()), (100, Slots::SHOWN));
+        mask.fingerprint(b"", &mut slots);
+        assert_eq!((slots.count(), slots.as_slice()), (0, &[][..]));
+    }
+
+    #[test]
+    fn seed_changes_fingerprints() {
+        let of = |seed| Mask::new(seed).fingerprint(b"some text", &mut Slots::default());
+        assert_ne!(of(1), of(2));
+        assert_eq!(of(1), of(1));
+    }
+
+    /// Parts of texts that are near the edges of the rule.
+    fn fragment() -> impl Strategy<Value = Vec<u8>> {
+        let fragments = [
+            "a",
+            "ab",
+            "deadbeef",
+            "fffffff",
+            "feed",
+            "g",
+            "x1",
+            "_",
+            "-",
+            "5",
+            "42",
+            "200",
+            "1234",
+            "-1",
+            "Jan",
+            "May",
+            "Sun",
+            "status",
+            "exitCode",
+            "Code",
+            "errno",
+            "STATUS",
+            "HTTP/1.1",
+            "HTTP/2",
+            " ",
+            "  ",
+            ".",
+            ",",
+            ":",
+            "; ",
+            "/",
+            "+",
+            "=",
+            "\"",
+            "\\",
+            "(",
+            "[",
+            ">",
+            "\t",
+            "\u{b5}",
+            "\u{1}",
+            "\u{2}",
+            "\r",
+            "{}",
+            "some words without number",
+        ];
+        prop_oneof![
+            12 => select(fragments.to_vec()).prop_map(|fragment| fragment.as_bytes().to_vec()),
+            1 => proptest::collection::vec(any::<u8>(), 0..4),
+            1 => (select(b"a1f .x".to_vec()), 1usize..140).prop_map(|(byte, len)| vec![byte; len]),
+        ]
+    }
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(fragment(), 0..24).prop_map(|fragments| fragments.concat())
+    }
+
+    /// The fingerprint, slots and canonical text of `text`, after every way to them was found to agree.
+    #[track_caller]
+    fn agreed(text: &[u8]) -> (Fingerprint, Slots, Vec<u8>) {
+        let (mut slots, mut portable_slots, mut canonical) = Default::default();
+        let fingerprint = Mask::new(7).fingerprint(text, &mut slots);
+        assert_eq!(fingerprint, Mask::portable(7).fingerprint(text, &mut portable_slots));
+        assert_eq!(slots, portable_slots);
+        template_id(text, &mut canonical);
+
+        let text = masked_part(text);
+        let variables = reference::variables(text);
+        let slots_wanted: Vec<_> =
+            variables.iter().map(|&(start, end)| Slot { start: start as u32, end: end as u32 }).collect();
+        assert_eq!(canonical, reference::canonical(text, &variables));
+        assert_eq!(slots.as_slice(), &slots_wanted[..variables.len().min(Slots::SHOWN)]);
+        assert_eq!(slots.count(), variables.len());
+        (fingerprint, slots, canonical)
+    }
+
+    /// Checks that texts have equal fingerprints if and only if they have equal canonical texts.
+    #[track_caller]
+    fn check_names(texts: impl IntoIterator<Item = Vec<u8>>) {
+        let (mut canonicals, mut fingerprints) = (HashMap::new(), HashMap::new());
+        for text in texts {
+            let (fingerprint, _, canonical) = agreed(&text);
+            assert_eq!(*canonicals.entry(fingerprint).or_insert_with(|| canonical.clone()), canonical);
+            assert_eq!(*fingerprints.entry(canonical).or_insert(fingerprint), fingerprint);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn all_ways_agree(text in text()) {
+            agreed(&text);
+        }
+
+        #[test]
+        fn all_ways_agree_on_any_bytes(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+            agreed(&text);
+        }
+
+        #[test]
+        fn all_ways_agree_about_the_cut(text in text(), len in TEXT_MAX - 70..=TEXT_MAX + 1) {
+            agreed(&[vec![b'.'; len.saturating_sub(text.len())], text].concat());
+        }
+
+        #[test]
+        fn equal_fingerprint_is_equal_template(
+            texts in proptest::collection::vec(proptest::collection::vec(fragment(), 0..4), 40),
+        ) {
+            check_names(texts.into_iter().map(|fragments| fragments.concat()));
+        }
+
+        #[test]
+        fn one_changed_byte_is_noticed(text in text(), at in any::<proptest::sample::Index>(), byte in any::<u8>()) {
+            let mut changed = text.clone();
+            if !changed.is_empty() {
+                let at = at.index(changed.len());
+                changed[at] = byte;
+            }
+            check_names([text, changed]);
+        }
+    }
+
+    /// Every edge at every place of a block, and every length of span.
+    #[test]
+    fn borders_of_blocks() {
+        let edges = [
+            "1",
+            "x1",
+            "abc123def",
+            "deadbeef",
+            "feedbac",
+            "1.2",
+            "Jan 5",
+            "Sun Dec 04 5",
+            "status=200",
+            "5 code: 7",
+        ];
+        for edge in edges {
+            check_names((0..140).flat_map(|before| {
+                [0, 1, 15, 16, 17, 63, 64, 65]
+                    .map(|after| [&vec![b'.'; before], edge.as_bytes(), &vec![b'!'; after]].concat())
+            }));
+        }
+        check_names([TEXT_MAX - 1, TEXT_MAX, TEXT_MAX + 1].map(|len| vec![b'a'; len]));
+        check_names([TEXT_MAX - 1, TEXT_MAX, TEXT_MAX + 1].map(|len| vec![b'y'; len]));
+        check_names([TEXT_MAX - 1, TEXT_MAX, TEXT_MAX + 1].map(|len| b"7y".repeat(len)));
     }
 }
