@@ -49,8 +49,15 @@ fn is_code_after(before: &[u8], rest: &[u8], len: usize) -> bool {
     }
     let separators = before.iter().rev().take_while(|&&byte| is_separator(byte)).count();
     let subject = &before[..before.len() - separators];
-    (1..=SEPARATOR_LEN_MAX).contains(&separators)
-        && (ends_with_keyword(subject) || ends_with_http_version(subject))
+    (1..=SEPARATOR_LEN_MAX).contains(&separators) && is_subject(subject)
+}
+
+/// Whether a number after `subject` is a code.
+fn is_subject(subject: &[u8]) -> bool {
+    match subject.last() {
+        Some(last) if last.is_ascii_digit() => ends_with_http_version(subject),
+        _ => ends_with_keyword(subject),
+    }
 }
 
 /// Whether the last word of `subject` is or ends with a keyword, as in `status`, `exit-code`, `StatusCode`.
