@@ -4,6 +4,7 @@
 //!
 //! | module | part | what happens there |
 //! |---|---|---|
+//! | [`terminal`] | | text for people: what would act on a terminal is shown instead |
 //! | [`units`] | | newtypes that everybody may use |
 //! | [`input`] | edge | where bytes come from: followed files, pipes |
 //! | [`engine`] | pure | bytes + now → records: frames, lines, templates, storms, the ledger. No I/O, no clock, no threads |
@@ -17,6 +18,9 @@
 //! Who may use whom is checked by `tests/tidy.rs`.
 
 pub mod units;
+
+#[cfg(feature = "daemon")]
+pub mod terminal;
 
 #[cfg(feature = "daemon")]
 pub mod input;

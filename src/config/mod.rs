@@ -31,8 +31,18 @@ use crate::engine::line;
 use crate::engine::record::identity::Identity;
 use crate::engine::storm::{self, Collapse};
 use crate::input::tail;
+pub use crate::input::tail::{From as TailFrom, Options as TailOptions};
+pub use crate::output::file::Options as FileOptions;
 use crate::output::{file, kafka};
 use crate::units::Bytes;
+
+/// Reads a time as the config and the flags write it: `10s`, `1m30s`, `250ms`.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    quantity::time(text)
+}
 
 /// The largest file that is read, in bytes. A thousand inputs with every key set need a fifth of it.
 const FILE_MAX: u64 = 1 << 20;

@@ -23,6 +23,10 @@ pub struct StreamId(u32);
 #[derive(Debug)]
 pub struct Core {
     streams: Vec<Stream>,
+    /// Streams that have ended; their places are used again.
+    vacant: Vec<StreamId>,
+    /// The books of streams that have ended.
+    past: Account,
     catalog: Catalog,
     storms: Storms,
     encoder: Encoder,
@@ -48,6 +52,8 @@ impl Core {
     pub fn new(options: Options) -> Core {
         Core {
             streams: Vec::new(),
+            vacant: Vec::new(),
+            past: Account::default(),
             catalog: Catalog::new(options.storm.templates_max, options.seed),
             storms: Storms::new(options.storm.clone()),
             encoder: Encoder::new(options.lane, 1, options.record_max),
@@ -68,13 +74,34 @@ impl Core {
         place: &Place,
         collapse: Collapse,
     ) -> StreamId {
-        self.streams.push(Stream {
+        let stream = Stream {
             envelope: Envelope::new(key, iostream, place, &self.identity),
             collapse,
             account: Account::default(),
             novelty: Novelty::new(self.limits.novelty_per_second, self.limits.summary_every),
-        });
-        StreamId((self.streams.len() - 1) as u32) // three a source: far below 2^32
+        };
+        if let Some(vacant) = self.vacant.pop() {
+            self.streams[vacant.0 as usize] = stream;
+            return vacant;
+        }
+        self.streams.push(stream);
+        StreamId((self.streams.len() - 1) as u32) // three an open source: far below 2^32
+    }
+
+    /// Ends a stream: its windows close, its entries leave, its books are carried over.
+    pub fn close_stream(&mut self, id: StreamId) {
+        for entry in self.catalog.entries_of(id.0) {
+            self.evict(entry, ClosedBy::End);
+        }
+        let stream = &mut self.streams[id.0 as usize];
+        if let Some(flood) = stream.novelty.take(None) {
+            self.encoder.notice(&stream.envelope, &flood_notice(&flood));
+            stream.account.noticed += flood.count;
+            self.notices += 1;
+        }
+        let gone = std::mem::take(&mut stream.account);
+        self.past += gone;
+        self.vacant.push(id);
     }
 
     /// Decides about one line and does what was decided.
@@ -167,11 +194,12 @@ impl Core {
     }
 
     /// Bytes that were never read.
-    pub fn lost(&mut self, id: StreamId, lost: Bytes, now: Now) {
+    pub fn lost(&mut self, id: StreamId, reason: Reason, lost: Bytes, now: Now) {
         self.notices += 1;
+        let what = if reason == Reason::Vanished { "deleted" } else { "truncated" };
         let notice = Notice {
-            reason: Reason::Truncated,
-            message: format!("{lost} bytes were lost: file truncated before it was read"),
+            reason,
+            message: format!("at least {lost} bytes were lost: file {what} before it was read"),
             time: now.wall,
             offset: 0,
             count: Lines(0),
@@ -279,14 +307,9 @@ impl Core {
             templates: self.catalog.ever(),
             ..Ledger::default()
         };
+        ledger.add(self.past, Lines(0));
         for (stream, folded) in self.streams.iter().zip(open) {
-            let open = folded + stream.novelty.lines_open();
-            ledger.lines_in += stream.account.received;
-            ledger.lines_verbatim += stream.account.verbatim;
-            ledger.lines_summarised += stream.account.summarised;
-            ledger.lines_noticed += stream.account.noticed;
-            ledger.lines_open += open;
-            ledger.conservation_error += stream.account.error(open).unsigned_abs();
+            ledger.add(stream.account, folded + stream.novelty.lines_open());
         }
         ledger
     }

@@ -28,6 +28,15 @@ impl Account {
     }
 }
 
+impl std::ops::AddAssign for Account {
+    fn add_assign(&mut self, more: Account) {
+        self.received += more.received;
+        self.verbatim += more.verbatim;
+        self.summarised += more.summarised;
+        self.noticed += more.noticed;
+    }
+}
+
 /// The books of the whole process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -57,4 +66,36 @@ pub struct Ledger {
     pub templates: u64,
     /// Summed over the streams, each without its sign so that two errors cannot hide each other.
     pub conservation_error: u64,
+}
+
+impl Ledger {
+    /// Takes in a stream's books, `open` being its lines in windows that are still open.
+    pub fn add(&mut self, account: Account, open: Lines) {
+        self.lines_in += account.received;
+        self.lines_verbatim += account.verbatim;
+        self.lines_summarised += account.summarised;
+        self.lines_noticed += account.noticed;
+        self.lines_open += open;
+        self.conservation_error += account.error(open).unsigned_abs();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_errors_do_not_hide_each_other() {
+        let account = |received, verbatim| Account {
+            received: Lines(received),
+            verbatim: Lines(verbatim),
+            ..Account::default()
+        };
+        let mut ledger = Ledger::default();
+        ledger.add(account(5, 3), Lines(2));
+        assert_eq!(ledger.conservation_error, 0);
+        ledger.add(account(5, 4), Lines(0));
+        ledger.add(account(5, 6), Lines(0));
+        assert_eq!(ledger.conservation_error, 2);
+    }
 }

@@ -24,7 +24,7 @@ use self::line::Line;
 use self::line::join::Joiner;
 use self::record::envelope::Place;
 use self::record::identity::Identity;
-use self::record::{Batch, LaneId};
+use self::record::{Batch, LaneId, Reason};
 use self::storm::window::ClosedBy;
 use self::storm::{Collapse, Limits};
 use crate::units::{Bytes, Lines, Monotonic, Now};
@@ -139,13 +139,34 @@ impl Engine {
     }
 
     /// `lost` bytes of the source were gone before they could be read; at least that many.
-    pub fn lost(&mut self, origin: OriginId, lost: Bytes, now: Now) {
+    pub fn lost(&mut self, origin: OriginId, reason: Reason, lost: Bytes, now: Now) {
         self.end_generation(origin, now);
         let core = &mut self.core;
         let Some(Origin { source, streams, .. }) = self.origins.get_mut(origin.0 as usize) else { return };
         let known = streams.iter().flatten().next().copied();
         let stream = known.unwrap_or_else(|| stream_of(core, source, streams, IoStream::Unknown));
-        core.lost(stream, lost, now);
+        core.lost(stream, reason, lost, now);
+    }
+
+    /// The source will never say anything again: what it left unfinished leaves, its windows close, its memory is
+    /// free. Its number is not used again.
+    pub fn close(&mut self, origin: OriginId, now: Now) {
+        self.end_generation(origin, now);
+        let core = &mut self.core;
+        let Some(Origin { source, framer, joiner, streams }) = self.origins.get_mut(origin.0 as usize) else {
+            return;
+        };
+        joiner.flush(now, &mut |line| accept(core, source, streams, &line, now));
+        *framer = Framer::new(source.format, source.line.length_max);
+        *joiner = Joiner::new(source.line.clone());
+        for stream in streams.iter_mut().filter_map(Option::take) {
+            core.close_stream(stream);
+        }
+    }
+
+    /// Bytes taken in so far.
+    pub fn bytes_in(&self) -> Bytes {
+        self.bytes_in
     }
 
     /// When [`Engine::on_deadline`] wants to be called if nothing else happens.

@@ -48,7 +48,8 @@ impl RotatingLog {
         let path = path.into();
         let file = OpenOptions::new().append(true).create(true).open(&path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-        let metadata = file.metadata().with_context(|| format!("cannot read the size of {}", path.display()))?;
+        let metadata =
+            file.metadata().with_context(|| format!("cannot read the size of {}", path.display()))?;
         Ok(RotatingLog { path, limits, file, size: Bytes(metadata.len()), rotations: 0 })
     }
 
@@ -161,7 +162,8 @@ mod tests {
             log.write(entry.as_bytes()).expect("write");
             assert_eq!(log.rotations(), u64::from(entry == "ccc"));
         }
-        let want = [("log", "ccc"), ("log.1", "aaabbb")].map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let want =
+            [("log", "ccc"), ("log.1", "aaabbb")].map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(files(directory.path()), want);
     }
 
@@ -182,7 +184,8 @@ mod tests {
     #[test]
     fn errors_name_the_file() {
         let directory = tempfile::tempdir().expect("a directory");
-        let error = RotatingLog::open(directory.path(), Limits::default()).expect_err("a directory is no file");
+        let error =
+            RotatingLog::open(directory.path(), Limits::default()).expect_err("a directory is no file");
         assert!(error.to_string().contains(&directory.path().display().to_string()), "{error}");
         // What stands in the way of the oldest file cannot be deleted.
         let path = directory.path().join("log");

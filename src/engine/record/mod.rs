@@ -120,6 +120,8 @@ pub enum Reason {
     NoveltyFlood,
     /// A file shrank below the position up to which it had been read.
     Truncated,
+    /// A file was deleted before it had been read.
+    Vanished,
 }
 
 impl Reason {
@@ -128,6 +130,7 @@ impl Reason {
         match self {
             Reason::NoveltyFlood => "novelty_flood",
             Reason::Truncated => "truncated",
+            Reason::Vanished => "vanished",
         }
     }
 }

@@ -226,6 +226,14 @@ impl Catalog {
         None
     }
 
+    /// All entries of a stream.
+    pub fn entries_of(&self, stream: u32) -> Vec<EntryId> {
+        let own = |(index, entry): (usize, &Entry)| {
+            (entry.occupied && entry.stream == stream).then_some(EntryId(index as u32))
+        };
+        self.entries.iter().enumerate().filter_map(own).collect()
+    }
+
     /// Forgets an entry. The caller has closed its window.
     pub fn evict(&mut self, id: EntryId) {
         let entry = &mut self.entries[id.0 as usize];

@@ -1,0 +1,22 @@
+//! Our own log: to standard error, never per line, in lower case with values as fields.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+/// Begins to log. `SQUALL_LOG` chooses what (`debug`, `squall=debug,rdkafka=info`); the default is `info`.
+pub fn begin(default: &str) {
+    let filter = EnvFilter::try_from_env("SQUALL_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    // A second call, as in a test, changes nothing.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(wants_colour(std::io::stderr().is_terminal()))
+        .with_target(false)
+        .try_init();
+}
+
+/// Whether a stream gets colour: it is a terminal and nobody said NO_COLOR.
+pub fn wants_colour(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,283 @@
+//! `squall run`: the sidecar, until its inputs end or a signal comes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::destination::Destination;
+use super::validate::environment;
+use super::{Exit, log, usage};
+use crate::config::{self, Config, FileOptions, Input, InputKind, Output, Sources, TailFrom, TailOptions};
+use crate::daemon::report::Report;
+use crate::daemon::{Daemon, StartError};
+use crate::engine::frame::Format;
+use crate::engine::storm::Collapse;
+
+/// Follow logs and ship them.
+///
+/// Works with flags alone, with a config alone, or with both; flags win.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_line_help = false)]
+pub struct Args {
+    /// Configuration files, merged by key; later ones win
+    #[arg(short, long = "config", value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// A folder of configuration files (*.yaml, *.yml), merged after --config in the order of their names
+    #[arg(long, value_name = "DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// Files to follow; quote a glob so that the shell leaves it alone
+    #[arg(long, value_name = "GLOB", num_args = 1..)]
+    pub tail: Vec<String>,
+    /// Files to leave out although --tail has them
+    #[arg(long, value_name = "GLOB", num_args = 1.., requires = "tail")]
+    pub exclude: Vec<String>,
+    /// Read standard input
+    #[arg(long)]
+    pub stdin: bool,
+    /// How lines are wrapped
+    #[arg(long, value_enum)]
+    pub format: Option<FormatFlag>,
+    /// Where to begin in files without a saved position
+    #[arg(long, value_enum)]
+    pub from: Option<FromFlag>,
+    /// Where records go: kafka://HOST:PORT[,HOST:PORT…]/TOPIC, console, file:PATH or blackhole
+    #[arg(long, value_name = "DESTINATION")]
+    pub to: Option<Destination>,
+    /// The state directory; nothing is stored there yet
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// How far lines are folded
+    #[arg(long, value_enum)]
+    pub collapse: Option<CollapseFlag>,
+    /// How long stopping may take, delivery included
+    #[arg(long, value_name = "TIME", value_parser = config::parse_time)]
+    pub shutdown_timeout: Option<Duration>,
+    /// Where to serve /health and /metrics; only `off` in this version
+    #[arg(long, value_name = "ADDR|off", value_parser = ["off"])]
+    pub listen: Option<String>,
+    /// Finish what is there, deliver it, print the ledger, exit
+    #[arg(long)]
+    pub until_eof: bool,
+    /// Set one key of the config, as in --set storm.first=10
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// JSON on standard output: records with --to console, and the ledger as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `--format`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FormatFlag {
+    /// Find out from the first line
+    Auto,
+    /// Lines of text
+    Plain,
+    /// Docker's json-file
+    Docker,
+    /// Kubernetes
+    Cri,
+}
+
+impl From<FormatFlag> for Format {
+    fn from(flag: FormatFlag) -> Format {
+        match flag {
+            FormatFlag::Auto => Format::Auto,
+            FormatFlag::Plain => Format::Plain,
+            FormatFlag::Docker => Format::Docker,
+            FormatFlag::Cri => Format::Cri,
+        }
+    }
+}
+
+/// `--from`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FromFlag {
+    /// At the saved position (none is saved yet: at the start)
+    Checkpoint,
+    /// At the start
+    Start,
+    /// At the end; files that appear later from their start
+    End,
+}
+
+/// `--collapse`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CollapseFlag {
+    /// Fold nothing
+    Never,
+    /// Fold lines that are byte for byte the same
+    Repeats,
+    /// Fold those, and templates that are storming
+    Storms,
+    /// Fold every template
+    Always,
+}
+
+impl From<CollapseFlag> for Collapse {
+    fn from(flag: CollapseFlag) -> Collapse {
+        match flag {
+            CollapseFlag::Never => Collapse::Never,
+            CollapseFlag::Repeats => Collapse::Repeats,
+            CollapseFlag::Storms => Collapse::Storms,
+            CollapseFlag::Always => Collapse::Always,
+        }
+    }
+}
+
+/// Runs the sidecar.
+pub fn main(args: &Args) -> anyhow::Result<Exit> {
+    log::begin("info");
+    let sources = Sources {
+        files: args.config.clone(),
+        dir: args.config_dir.clone(),
+        env: environment(),
+        sets: args.set.clone(),
+        ..Sources::default()
+    };
+    let mut config = match config::load(&sources) {
+        Ok((config, warnings)) => {
+            warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            config
+        }
+        Err(faults) => {
+            eprint!("{faults}");
+            return Ok(Exit::Config);
+        }
+    };
+    apply(args, &mut config);
+    if args.state.is_some() {
+        eprintln!("warning: nothing is stored under --state yet; after a restart files are read again");
+    }
+    let to_console = matches!(config.outputs.as_slice(), [Output::Console { .. }]);
+    match run(&config) {
+        Ok(report) => Ok(conclude(args, &config, &report, to_console)),
+        Err(error @ (StartError::NoInput | StartError::Outputs(_))) => Ok(usage(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Flags win over the config.
+fn apply(args: &Args, config: &mut Config) {
+    if !args.tail.is_empty() || args.stdin {
+        config.inputs.clear();
+    }
+    if !args.tail.is_empty() {
+        let options = TailOptions {
+            include: args.tail.clone(),
+            exclude: args.exclude.clone(),
+            ..TailOptions::default()
+        };
+        config.inputs.push(Input::new("tail", InputKind::Tail(options)));
+    }
+    if args.stdin {
+        config.inputs.push(Input::new("stdin", InputKind::Stdin));
+    }
+    for input in &mut config.inputs {
+        if let Some(format) = args.format {
+            input.format = format.into();
+        }
+        if let Some(collapse) = args.collapse {
+            input.collapse = collapse.into();
+        }
+        if let InputKind::Tail(options) = &mut input.kind {
+            options.until_eof |= args.until_eof;
+            options.from = match args.from {
+                Some(FromFlag::Checkpoint) => TailFrom::Checkpoint,
+                Some(FromFlag::Start) => TailFrom::Start,
+                Some(FromFlag::End) => TailFrom::End,
+                None => options.from,
+            };
+        }
+    }
+    if let Some(timeout) = args.shutdown_timeout {
+        config.shutdown_timeout = timeout;
+    }
+    if let Some(destination) = &args.to {
+        send_to(destination, args.json, config);
+    }
+}
+
+pub(super) fn send_to(destination: &Destination, json: bool, config: &mut Config) {
+    let output = match destination {
+        Destination::Kafka { brokers, topic } => {
+            // What the config says of Kafka (TLS, compression …) stays; only the place is another.
+            let configured = config.outputs.iter().find_map(|output| match output {
+                Output::Kafka(options) => Some(options.clone()),
+                _ => None,
+            });
+            let mut options = configured.unwrap_or_default();
+            options.brokers = brokers.clone();
+            options.topic = topic.clone();
+            Output::Kafka(options)
+        }
+        Destination::Console => Output::Console { json },
+        Destination::File(path) => Output::File(FileOptions { path: path.clone() }),
+        Destination::Blackhole => Output::Blackhole,
+    };
+    config.outputs = vec![output];
+}
+
+/// Runs until the end; the first signal stops in order, the second at once.
+fn run(config: &Config) -> Result<Report, StartError> {
+    let action = "start the runtime";
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::System { action, source })?;
+    runtime.block_on(async {
+        let action = "wait for signals";
+        let system = |source| StartError::System { action, source };
+        let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+        let (ended, mut end) = oneshot::channel();
+        let daemon = Daemon::start(config, move || {
+            // Nobody listens any more when the receiver is gone.
+            let _ = ended.send(());
+        })?;
+        loop {
+            tokio::select! {
+                _ = &mut end => return Ok(daemon.join()),
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if daemon.stop() {
+                tracing::info!(within = ?config.shutdown_timeout, "stopping");
+            } else {
+                tracing::error!("stopped at once by a second signal, what was not delivered is lost");
+                std::process::exit(1);
+            }
+        }
+    })
+}
+
+fn conclude(args: &Args, config: &Config, report: &Report, to_console: bool) -> Exit {
+    if args.json {
+        println!("{}", report.to_json());
+    } else if to_console {
+        eprint!("{report}");
+    } else {
+        print!("{report}");
+    }
+    for complaint in report.complaints() {
+        tracing::error!("{complaint}");
+    }
+    if report.sources == 0 && args.until_eof {
+        let patterns = config.inputs.iter().filter_map(|input| match &input.kind {
+            InputKind::Tail(options) => Some(options.include.join(" ")),
+            InputKind::Stdin => None,
+        });
+        tracing::error!(patterns = patterns.collect::<Vec<_>>().join(" "), "no file matched");
+        return Exit::Failed;
+    }
+    if report.is_clean() { Exit::Fine } else { Exit::Failed }
+}
+
+/// Reads what is missing into an error with context, for the other commands.
+pub(super) fn open(path: &std::path::Path) -> anyhow::Result<std::fs::File> {
+    std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))
+}

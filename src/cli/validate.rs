@@ -1,0 +1,43 @@
+//! `squall validate`: every fault of a config, each with its place.
+
+use std::path::PathBuf;
+
+use super::Exit;
+use crate::config::{self, Sources};
+
+/// Check configuration files and show every fault with its place.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The files, merged by key in this order, as `run` would merge them
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Leave the environment out: neither SQUALL_… variables nor ${NAME} in values
+    #[arg(long)]
+    no_environment: bool,
+}
+
+/// Checks and says what was found.
+pub fn main(args: &Args) -> Exit {
+    let env = if args.no_environment { Vec::new() } else { environment() };
+    match config::load(&Sources { files: args.files.clone(), env, ..Sources::default() }) {
+        Ok((_, warnings)) => {
+            for warning in warnings {
+                eprintln!("{warning}");
+            }
+            println!("the config is fine");
+            Exit::Fine
+        }
+        Err(faults) => {
+            eprint!("{faults}");
+            Exit::Config
+        }
+    }
+}
+
+/// This process's environment as data. What is not UTF-8 cannot be meant for us.
+pub fn environment() -> Vec<(String, String)> {
+    let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(utf8).collect()
+}

@@ -1,0 +1,202 @@
+//! One input at the data thread: what an input says becomes what the engine takes.
+
+use std::path::Path;
+
+use super::data::Intake;
+use crate::engine::Source;
+use crate::engine::chunk::{Chunk, OriginId};
+use crate::engine::frame::Format;
+use crate::engine::line;
+use crate::engine::record::Reason;
+use crate::engine::record::envelope::{Container, Place};
+use crate::engine::storm::Collapse;
+use crate::input::stdin::{self, Stdin};
+use crate::input::tail::{self, Tail};
+use crate::units::{Bytes, Monotonic, Now};
+
+/// What all sources of one input share.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The machine's name, which stream names begin with.
+    pub node: String,
+    /// How bytes are wrapped.
+    pub format: Format,
+    /// How far lines are folded.
+    pub collapse: Collapse,
+    /// Labels on each record.
+    pub labels: Vec<(String, String)>,
+    /// The limits of lines.
+    pub line: line::Limits,
+}
+
+/// An input and the sources it has opened.
+pub struct Reader {
+    input: Input,
+    settings: Settings,
+    /// The engine's origin for each of the input's sources, in the order in which they were opened.
+    origins: Vec<OriginId>,
+}
+
+enum Input {
+    Tail(Box<Tail>),
+    Stdin(Stdin),
+}
+
+/// What one look brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The share was used up.
+    pub more: bool,
+    /// Nothing will ever come again.
+    pub done: bool,
+    /// When to look again although nothing wakes us.
+    pub next_look: Option<Monotonic>,
+}
+
+impl Reader {
+    /// Reads followed files.
+    pub fn tail(tail: Tail, settings: Settings) -> Reader {
+        Reader { input: Input::Tail(Box::new(tail)), settings, origins: Vec::new() }
+    }
+
+    /// Reads a pipe.
+    pub fn stdin(stdin: Stdin, settings: Settings) -> Reader {
+        Reader { input: Input::Stdin(stdin), settings, origins: Vec::new() }
+    }
+
+    /// Sources opened so far.
+    pub fn sources(&self) -> usize {
+        self.origins.len()
+    }
+
+    /// Takes at most `share` from the input into the engine.
+    pub fn poll(&mut self, now: Now, share: Bytes, intake: &mut Intake) -> Progress {
+        let Reader { input, settings, origins } = self;
+        match input {
+            Input::Tail(tail) => {
+                let progress =
+                    tail.poll(now, share, &mut |event| on_tail(event, settings, origins, intake, now));
+                Progress { more: progress.more, done: progress.done, next_look: Some(tail.next_look()) }
+            }
+            Input::Stdin(stdin) => {
+                let progress =
+                    stdin.poll(share, &mut |event| on_stdin(event, settings, origins, intake, now));
+                if progress.done {
+                    origins.iter().for_each(|origin| intake.end_generation(*origin, now));
+                }
+                Progress { more: progress.more, done: progress.done, next_look: None }
+            }
+        }
+    }
+}
+
+fn on_tail(
+    event: tail::Event<'_>,
+    settings: &Settings,
+    origins: &mut Vec<OriginId>,
+    intake: &mut Intake,
+    now: Now,
+) {
+    use tail::Event;
+    match event {
+        Event::Opened { source, path } => {
+            debug_assert_eq!(source.0 as usize, origins.len(), "sources are numbered as they come");
+            origins.push(intake.open(file_source(path, settings)));
+        }
+        Event::Data { source, offset, bytes } => {
+            intake.data(Chunk { origin: origins[source.0 as usize], offset, bytes }, now);
+        }
+        Event::GenerationEnded { source } => intake.end_generation(origins[source.0 as usize], now),
+        Event::Truncated { source, lost } => {
+            tracing::warn!(source = source.0, lost_bytes = lost.0, "a followed file was truncated");
+            intake.lost(origins[source.0 as usize], Reason::Truncated, lost, now);
+        }
+        Event::Vanished { source, lost } => {
+            tracing::error!(source = source.0, lost_bytes = lost.0, "a file was deleted before it was read");
+            intake.lost(origins[source.0 as usize], Reason::Vanished, lost, now);
+        }
+        Event::Closed { source } => intake.close(origins[source.0 as usize], now),
+        Event::Refused { path, reason } => {
+            tracing::warn!(path = %path.display(), reason, "cannot read a matched file")
+        }
+    }
+}
+
+fn on_stdin(
+    event: stdin::Event<'_>,
+    settings: &Settings,
+    origins: &mut Vec<OriginId>,
+    intake: &mut Intake,
+    now: Now,
+) {
+    if origins.is_empty() {
+        origins.push(intake.open(Source { name: format!("{}/stdin", settings.node), ..source(settings) }));
+    }
+    match event {
+        stdin::Event::Data { offset, bytes } => intake.data(Chunk { origin: origins[0], offset, bytes }, now),
+        stdin::Event::Failed { reason } => tracing::error!(reason, "cannot read standard input to its end"),
+    }
+}
+
+fn source(settings: &Settings) -> Source {
+    Source {
+        name: String::new(),
+        place: Place { path: None, container: None, labels: settings.labels.clone() },
+        format: settings.format,
+        collapse: settings.collapse,
+        line: settings.line.clone(),
+    }
+}
+
+/// A followed file. Docker and Kubernetes tell the container in the path; then the stream is the container's, so
+/// that it stays the same when the file is rotated or moved.
+fn file_source(path: &Path, settings: &Settings) -> Source {
+    let shown = path.display().to_string();
+    let container = container_of(path);
+    let name = match &container {
+        Some(container) => format!("{}/{}", settings.node, container.id),
+        None => format!("{}:{shown}", settings.node),
+    };
+    let mut source = Source { name, ..source(settings) };
+    source.place.path = Some(shown);
+    source.place.container = container;
+    source
+}
+
+/// What the path of a container's log tells: `…/containers/<64 hex>/<64 hex>-json.log` as dockerd writes it,
+/// `…/containers/<pod>_<namespace>_<container>-<64 hex>.log` as the kubelet links it.
+fn container_of(path: &Path) -> Option<Container> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".log")?;
+    if let Some(id) = stem.strip_suffix("-json")
+        && is_container_id(id)
+    {
+        return Some(Container { id: id.to_owned(), name: String::new() });
+    }
+    let (pod_and_name, id) = stem.rsplit_once('-')?;
+    let name = pod_and_name.rsplit_once('_')?.1;
+    is_container_id(id).then(|| Container { id: id.to_owned(), name: name.to_owned() })
+}
+
+fn is_container_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_in_paths() {
+        #[track_caller]
+        fn check(path: &str, want: Option<(&str, &str)>) {
+            let found = container_of(Path::new(path));
+            assert_eq!(found.as_ref().map(|found| (found.id.as_str(), found.name.as_str())), want, "{path}");
+        }
+        let id = "0123456789abcdef".repeat(4);
+        check(&format!("/var/lib/docker/containers/{id}/{id}-json.log"), Some((&id, "")));
+        check(&format!("/var/log/containers/gw-5d_default_api-gateway-{id}.log"), Some((&id, "api-gateway")));
+        check("/var/log/nginx/access.log", None);
+        check("/var/log/pods/default_gw_uid/api/0.log", None);
+        check("/", None);
+    }
+}

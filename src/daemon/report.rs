@@ -1,0 +1,163 @@
+//! What a run leaves behind: the ledger and what became of the records, for people and for scripts.
+
+use std::fmt;
+
+use super::deliver::DeliverEnd;
+use crate::engine::ledger::Ledger;
+
+/// The end of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The books.
+    pub ledger: Ledger,
+    /// What became of the records.
+    pub delivery: DeliverEnd,
+    /// Sources that were ever opened.
+    pub sources: usize,
+    /// How long the run took.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// Whether everything that was read is delivered and the books balance.
+    pub fn is_clean(&self) -> bool {
+        self.ledger.conservation_error == 0
+            && self.delivery.undelivered_records() == 0
+            && self.delivery.error.is_none()
+    }
+
+    /// The ledger as one JSON object (`interface.md`).
+    pub fn to_json(&self) -> serde_json::Value {
+        let ledger = &self.ledger;
+        serde_json::json!({"ledger": {
+            "lines_in": ledger.lines_in.0,
+            "bytes_in": ledger.bytes_in.0,
+            "lines_verbatim": ledger.lines_verbatim.0,
+            "lines_summarised": ledger.lines_summarised.0,
+            "lines_noticed": ledger.lines_noticed.0,
+            "lines_open": ledger.lines_open.0,
+            "lines_partial": ledger.lines_partial.0,
+            "records_out": ledger.records_out,
+            "records_delivered": self.delivery.standing.acked_records,
+            "records_undelivered": self.delivery.undelivered_records(),
+            "lines_undelivered": self.delivery.undelivered_lines().0,
+            "bytes_out": ledger.bytes_out.0,
+            "bytes_wire": self.delivery.standing.bytes_wire.map(|bytes| bytes.0),
+            "summaries": ledger.summaries,
+            "notices": ledger.notices,
+            "templates": ledger.templates,
+            "conservation_error": ledger.conservation_error,
+            "seconds": (self.seconds * 1000.0).round() / 1000.0,
+        }})
+    }
+
+    /// One sentence for each thing that went wrong.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if self.ledger.conservation_error != 0 {
+            all.push(format!(
+                "the ledger does not balance: {} lines (this is a bug in squall)",
+                self.ledger.conservation_error
+            ));
+        }
+        if let Some(error) = &self.delivery.error {
+            all.push(error.clone());
+        }
+        let refused = &self.delivery.standing.refused;
+        if refused.records > 0 {
+            all.push(format!(
+                "{} records ({} lines) were refused: {}",
+                refused.records,
+                refused.lines,
+                refused.reason.as_deref().unwrap_or("the destination does not want them")
+            ));
+        }
+        let late = self.delivery.undelivered_records() - refused.records;
+        if late > 0 {
+            let lines = self.delivery.undelivered_lines() - refused.lines;
+            let why = self.delivery.standing.trouble.as_deref().unwrap_or("the time was over");
+            all.push(format!("{late} records ({lines} lines) were not delivered: {why}"));
+        }
+        all
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ledger = &self.ledger;
+        let mut row = |name: &str, value: String, note: &str| {
+            writeln!(f, "  {name:<22}{value:>16}  {note}").map(|()| value.len())
+        };
+        row("lines in", grouped(ledger.lines_in.0), &size(ledger.bytes_in.0))?;
+        row("  sent word for word", grouped(ledger.lines_verbatim.0), "")?;
+        row(
+            "  told by summaries",
+            grouped(ledger.lines_summarised.0),
+            &plural(ledger.summaries, "summary", "summaries"),
+        )?;
+        row(
+            "  told by notices",
+            grouped(ledger.lines_noticed.0),
+            &plural(ledger.notices, "notice", "notices"),
+        )?;
+        row("  still held", grouped(ledger.lines_open.0 + ledger.lines_partial.0), "")?;
+        row("  unaccounted for", grouped(ledger.conservation_error), "must be 0")?;
+        row("templates", grouped(ledger.templates), "")?;
+        row("records out", grouped(ledger.records_out), &size(ledger.bytes_out.0))?;
+        row("  delivered", grouped(self.delivery.standing.acked_records), "")?;
+        if let Some(wire) = self.delivery.standing.bytes_wire {
+            row("on the wire", size(wire.0), &times_smaller(ledger.bytes_in.0, wire.0))?;
+        }
+        row("seconds", format!("{:.2}", self.seconds), "")?;
+        Ok(())
+    }
+}
+
+/// `1234567` → `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A number of bytes as people read it, decimal.
+pub fn size(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).display().si().to_string()
+}
+
+fn plural(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
+fn times_smaller(before: u64, after: u64) -> String {
+    if after == 0 || after > before {
+        return String::new();
+    }
+    format!("{:.0} times smaller than what came in", before as f64 / after as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_three() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(220_314), "220,314");
+        assert_eq!(grouped(1_000_000), "1,000,000");
+    }
+
+    #[test]
+    fn an_empty_run_is_clean() {
+        assert!(Report::default().is_clean());
+        assert!(Report::default().complaints().is_empty());
+        assert_eq!(Report::default().to_json()["ledger"]["conservation_error"], 0);
+    }
+}
