@@ -7,9 +7,10 @@
 //!
 //! Pacing. A program that writes 100,000 lines a second makes as many events, and without a brake the thread that
 //! takes them costs 17 % of a core (measured, 20 MB/s). Two equal events in a row mean that we read faster than the
-//! program writes, because the kernel merges them while they queue: then the thread rests for `REST`, which makes it
-//! 1 %. With several programs writing in turn nothing merges, and it rests after `STALE_MAX` events that told nothing
-//! new; if the queue overflows over that, a rescan follows, which is cheap.
+//! program writes, because the kernel merges them while they queue: then the thread rests for `REST`. With several
+//! programs writing in turn nothing merges, and it rests after `STALE_MAX` events that told nothing new; if the queue
+//! overflows over that, a rescan follows, which is cheap. The whole tail, reading included, is then at 1.4 % of a core
+//! with one such file and at 3.4 % with eight that share the 20 MB/s.
 //! `watch` waits for that same thread, so the thread does not rest while somebody asks.
 
 use std::collections::{BTreeSet, HashMap, HashSet};

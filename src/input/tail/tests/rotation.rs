@@ -132,7 +132,7 @@ fn fault_008_a_deleted_file_is_read_to_its_end_and_let_go() {
 }
 
 #[test]
-fn fault_010_deleted_and_created_anew_is_the_same_source() {
+fn deleted_and_created_anew_is_the_same_source() {
     let mut rig = Rig::new(&["x.log"]);
     rig.append("x.log", "one\n");
     rig.poll();
@@ -163,7 +163,7 @@ fn a_source_is_forgotten_when_its_files_are_long_gone() {
 }
 
 #[test]
-fn fault_012_renamed_back_is_not_read_again() {
+fn renamed_back_is_not_read_again() {
     let mut rig = Rig::new(&["0.log"]);
     let mut file = rig.open("0.log");
     file.write_all(b"1\n").unwrap();

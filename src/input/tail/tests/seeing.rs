@@ -90,6 +90,21 @@ fn fault_016_one_reader_however_many_names() {
 }
 
 #[test]
+fn fault_016_a_link_made_later_joins_the_source_of_its_target() {
+    let mut rig = Rig::new(&["*/*.log"]);
+    fs::create_dir(rig.path("pods")).unwrap();
+    fs::create_dir(rig.path("containers")).unwrap();
+    rig.append("pods/0.log", "one\n");
+    assert_eq!(rig.poll(), ["open 0 pods/0.log", "0@0 one\n"]);
+    symlink(rig.path("pods/0.log"), rig.path("containers/x.log")).unwrap();
+    assert_eq!(rig.look(), NONE);
+    rig.rotate("pods/0.log", 3);
+    rig.append("pods/0.log", "two\n");
+    assert_eq!(rig.look(), NONE);
+    assert_eq!(rig.after(GRACE), ["end 0", "0@0 two\n"]);
+}
+
+#[test]
 fn fault_016_a_rename_to_another_covered_name_is_no_new_file() {
     let mut rig = Rig::new(&["*.log"]);
     rig.append("a.log", "one\n");
