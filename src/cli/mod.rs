@@ -11,6 +11,7 @@ pub mod templates;
 pub mod validate;
 pub mod version;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -90,7 +91,9 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Validate(args) => Ok(validate::main(&args)),
         Command::Templates(args) => templates::main(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "squall", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "squall", &mut script);
+            std::io::stdout().write_all(&script)?;
             Ok(Exit::Fine)
         }
         Command::Man => man::main(&Cli::command().version(version::short())),

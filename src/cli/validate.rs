@@ -34,10 +34,16 @@ pub fn main(args: &Args) -> Exit {
     }
 }
 
-/// This process's environment as data. What is not UTF-8 cannot be meant for us.
+/// This process's environment as data, the machine's name included. What is not UTF-8 cannot be meant for us.
 pub fn environment() -> Vec<(String, String)> {
     let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    std::env::vars_os().filter_map(utf8).collect()
+    let mut all: Vec<(String, String)> = std::env::vars_os().filter_map(utf8).collect();
+    // Shells know HOSTNAME but often do not export it.
+    if !all.iter().any(|(name, _)| name == "HOSTNAME") {
+        let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        all.push(("HOSTNAME".to_owned(), node));
+    }
+    all
 }

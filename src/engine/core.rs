@@ -2,18 +2,48 @@
 //!
 //! Invariant: each line that enters [`Core::on_line`] is encoded, or counted in a window or flood, before it returns.
 
+use super::frame::IoStream;
 use super::ledger::{Account, Ledger};
 use super::line::Line;
 use super::record::encode::{Encoder, Label};
 use super::record::envelope::{Envelope, Place};
 use super::record::identity::Identity;
-use super::record::{Batch, Notice, Reason};
+use super::record::{Batch, LaneId, Notice, Reason};
 use super::storm::novelty::{Flood, Newcomer, Novelty};
 use super::storm::window::{ClosedBy, Folded};
 use super::storm::{Collapse, Limits, Observed, Storms, Verdict};
 use super::template::catalog::{Catalog, EntryId, Found, Query, Sighting};
-use super::{IoStream, Options};
 use crate::units::{Bytes, Lines, Monotonic, Now};
+
+/// What the engine is made with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The limits of folding.
+    pub storm: Limits,
+    /// The most memory that the engine's tables may take.
+    pub memory_max: Bytes,
+    /// The largest record.
+    pub record_max: Bytes,
+    /// The lane that numbers the records.
+    pub lane: LaneId,
+    /// Seeds the hashes of this process; unpredictable from outside.
+    pub seed: u64,
+    /// Who sends.
+    pub identity: Identity,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            storm: Limits::default(),
+            memory_max: Bytes(24 << 20),
+            record_max: Bytes(900_000),
+            lane: LaneId(0),
+            seed: 0,
+            identity: Identity::default(),
+        }
+    }
+}
 
 /// One stream: a standard stream of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

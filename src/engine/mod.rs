@@ -17,47 +17,17 @@ pub mod storm;
 pub mod template;
 
 use self::chunk::{Chunk, OriginId};
+pub use self::core::Options;
 use self::core::{Core, StreamId};
 use self::frame::{Format, Framer, IoStream};
 use self::ledger::Ledger;
 use self::line::Line;
 use self::line::join::Joiner;
 use self::record::envelope::Place;
-use self::record::identity::Identity;
-use self::record::{Batch, LaneId, Reason};
+use self::record::{Batch, Reason};
+use self::storm::Collapse;
 use self::storm::window::ClosedBy;
-use self::storm::{Collapse, Limits};
 use crate::units::{Bytes, Lines, Monotonic, Now};
-
-/// What the engine is made with.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The limits of folding.
-    pub storm: Limits,
-    /// The most memory that the engine's tables may take.
-    pub memory_max: Bytes,
-    /// The largest record.
-    pub record_max: Bytes,
-    /// The lane that numbers the records.
-    pub lane: LaneId,
-    /// Seeds the hashes of this process; unpredictable from outside.
-    pub seed: u64,
-    /// Who sends.
-    pub identity: Identity,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            storm: Limits::default(),
-            memory_max: Bytes(24 << 20),
-            record_max: Bytes(900_000),
-            lane: LaneId(0),
-            seed: 0,
-            identity: Identity::default(),
-        }
-    }
-}
 
 /// What is known of one source of bytes.
 #[derive(Clone, Debug, Default)]

@@ -107,7 +107,7 @@ impl Story {
 
     fn left(&self, back: &Readback) {
         self.title("What a consumer sees: the first lines, at once and word for word");
-        let storm = back.first.iter().position(|record| is_storm(record)).unwrap_or(0);
+        let storm = back.first.iter().position(is_storm).unwrap_or(0);
         for record in back.first.iter().skip(storm.saturating_sub(2)).take(FIRST_LINES) {
             self.record(record);
         }

@@ -341,18 +341,12 @@ fn key(fingerprint: u64, stream: u32) -> u64 {
 }
 
 /// Turns tier 0 off while it finds nothing, for callers that do not need to know repeats.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Patience {
     asked: u32,
     hits: u32,
     /// Lines to pass over before tier 0 is tried again.
     rest: u32,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Patience { asked: 0, hits: 0, rest: 0 }
-    }
 }
 
 impl Patience {
