@@ -1,9 +1,9 @@
 //! Records to Apache Kafka through librdkafka.
 //!
-//! In: batches of numbered records. Out: messages, and a [`Standing`] that moves on delivery reports alone: queued is not
-//! delivered.
-//! Invariant: a record that was taken is settled exactly once, confirmed or refused. Outages are waited out: what comes
-//! back is sent again, before anything new.
+//! In: batches of numbered records. Out: messages, and a [`Standing`] that moves on delivery reports alone:
+//! queued is not delivered.
+//! Invariant: a record that was taken is settled exactly once, confirmed or refused. Outages are waited out:
+//! what comes back is sent again, before anything new.
 //! Limit: 50,000 records and 8 MiB in flight; [`Kafka::offer`] takes no more and never blocks.
 //! Not here: what survives a crash (`outbox`), and a new producer after a fatal error (the caller opens one).
 //!
@@ -133,16 +133,16 @@ impl Kafka {
         self.shared.lock().standing()
     }
 
-    /// Flushes, waits up to `at_most` for the last confirmations, and tears the producer down, which takes up to a second
-    /// more. What was not confirmed by then may or may not arrive. Returns the last standing.
+    /// Flushes, waits up to `at_most` for the last confirmations, and tears the producer down, which takes up
+    /// to a second more. What was not confirmed by then may or may not arrive. Returns the last standing.
     pub fn close(mut self, at_most: Duration) -> Standing {
         // A producer that cannot pack any more has nothing better to do than to deliver the rest.
         let _ = self.flush();
         self.shared.wait_until(at_most, |state| state.acks.open().records == 0 || state.broken().is_some());
         let standing = self.standing();
         let shared = Arc::clone(&self.shared);
-        // The polling thread sees that it holds the last half of the producer and tears it down. librdkafka joins its
-        // threads there; one that hangs in a name look-up is left to the end of the process.
+        // The polling thread sees that it holds the last half of the producer and tears it down. librdkafka
+        // joins its threads there; one that hangs in a name look-up is left to the end of the process.
         drop(self);
         shared.wait_until(TEAR_DOWN, |state| state.stopped);
         standing

@@ -1,9 +1,11 @@
 //! Newline-delimited JSON: many records of one stream in one compressed message.
 //!
-//! In: records in the order of their numbers. Out: [`Packed`] messages, one stream each, every record on a line.
+//! In: records in the order of their numbers. Out: [`Packed`] messages, one stream each, every record on a
+//! line.
 //! Invariant: decompressing a message gives its records back, byte for byte, in order.
-//! Limit: a message closes before it outgrows [`RAW_MAX`] (a longer record travels alone) or [`LINGER`]; at most
-//! [`STREAMS_MAX`] are open. Their bytes are bounded by the ack window, in which every record stands already.
+//! Limit: a message closes before it outgrows [`RAW_MAX`] (a longer record travels alone) or [`LINGER`]; at
+//! most [`STREAMS_MAX`] are open. Their bytes are bounded by the ack window, in which every record stands
+//! already.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -14,7 +16,8 @@ use flate2::write::GzEncoder;
 
 use crate::units::{Monotonic, Timestamp};
 
-/// How much a message holds before compression. Larger ones compress hardly better: zstd's window at level 1 is 512 KiB.
+/// How much a message holds before compression. Larger ones compress hardly better: zstd's window at level 1
+/// is 512 KiB.
 const RAW_MAX: usize = 256 * 1024;
 /// How long a message waits for more records.
 const LINGER: Duration = Duration::from_millis(200);

@@ -1,7 +1,9 @@
-//! The polling thread: serves librdkafka's callbacks, looks the topic up, sends again what came back, and sees stalls.
+//! The polling thread: serves librdkafka's callbacks, looks the topic up, sends again what came back, and
+//! sees stalls.
 //!
 //! It reads no clock: a turn of the loop lasts [`TURN`], because `poll` serves events until its time is over.
-//! Nothing here is in the way of the offering thread, so a slow look-up costs nobody but the reports behind it.
+//! Nothing here is in the way of the offering thread, so a slow look-up costs nobody but the reports behind
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,8 @@ pub(super) const BACK_OFF: u32 = 10;
 const LOOK_UP_EVERY: u32 = 10;
 /// How long a look-up may take. Delivery reports wait behind it, but only while there is trouble.
 const LOOK_UP: Duration = Duration::from_millis(500);
-/// Look-ups without an answer, about 6 s, before that is a trouble of its own: a broker that accepts and stays silent.
+/// Look-ups without an answer, about 6 s, before that is a trouble of its own: a broker that accepts and
+/// stays silent.
 const SILENCE: u32 = 4;
 /// Turns without progress, 5 s, before that is a trouble: 100 times the linger.
 const STALL: u32 = 50;

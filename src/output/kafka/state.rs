@@ -32,7 +32,8 @@ pub(super) struct State {
     bytes_out: Bytes,
     pub(super) bytes_wire: Option<Bytes>,
     refused: Refused,
-    /// Messages that have to be sent again, by the number of their first record. Nothing new is sent before them.
+    /// Messages that have to be sent again, by the number of their first record. Nothing new is sent before
+    /// them.
     pub(super) returned: BTreeMap<u64, Message>,
     /// Turns of the polling thread to wait before they are.
     pub(super) back_off: u32,
@@ -203,8 +204,8 @@ impl State {
         self.bell = true;
     }
 
-    /// Waits for the next ring: when a quarter of what is open now has settled, so that one wake-up makes room worth
-    /// waking for.
+    /// Waits for the next ring: when a quarter of what is open now has settled, so that one wake-up makes
+    /// room worth waking for.
     pub(super) fn mute(&mut self) {
         self.bell = false;
         self.ring_below = self.acks.open().records.div_ceil(4) * 3;

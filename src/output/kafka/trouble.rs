@@ -2,8 +2,8 @@
 
 use super::context::Place;
 
-/// Where the fault lies, in the order in which one hides another: a wrong password also looks like a broker that cannot
-/// be reached.
+/// Where the fault lies, in the order in which one hides another: a wrong password also looks like a broker
+/// that cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
     /// No broker answers.
@@ -86,7 +86,8 @@ pub(super) struct Detail {
 }
 
 impl Detail {
-    /// Reads librdkafka's `scheme://host:port/id: Something failed: What happened (after 0ms in state CONNECT)`.
+    /// Reads librdkafka's `scheme://host:port/id: Something failed: What happened (after 0ms in state
+    /// CONNECT)`.
     pub(super) fn parse(reason: &str) -> Detail {
         let (name, rest) = reason.split_once(": ").unwrap_or(("", reason));
         let name = name.split_once("://").map_or(name, |(_, name)| name);
