@@ -368,7 +368,9 @@ fn closing_waits_for_reports_but_not_for_ever() {
     let mut kafka =
         Kafka::open(&Options { packing: Packing::GzipNdjson, ..options(&cluster) }).expect("a producer");
     offer_all(&mut kafka, &testing::batch(1, &[("s", "{}")]));
+    let shared = Arc::clone(&kafka.shared.0);
     assert_eq!(kafka.close(Duration::from_secs(30)).acked_upto, 1);
+    assert!(shared.wait_until(Duration::from_secs(30), |state| state.stopped), "the producer is torn down");
 
     let mut kafka = Kafka::open(&options(&cluster)).expect("a producer");
     offer_all(&mut kafka, &testing::batch(1, &[("s", "{}")]));
