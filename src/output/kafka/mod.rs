@@ -4,7 +4,7 @@
 //! queued is not delivered.
 //! Invariant: a record that was taken is settled exactly once, confirmed or refused. Outages are waited out:
 //! what comes back is sent again, before anything new.
-//! Limit: 50,000 records and 8 MiB in flight; [`Kafka::offer`] takes no more and never blocks.
+//! Limit: 50,000 records and 8 MiB in flight; `offer` takes no more and never blocks.
 //! Not here: what survives a crash (`outbox`), and a new producer after a fatal error (the caller opens one).
 //!
 //! | file | what is there |

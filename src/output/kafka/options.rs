@@ -177,8 +177,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("queue.buffering.max.kbytes", "8192"),
     ("queue.buffering.max.messages", "50000"),
     ("linger.ms", "50"),
-    // As large as `message.max.bytes` lets a batch be. That limit stays: it counts before compression, and a larger
-    // batch of what does not compress would be refused whole by a broker with the usual limit of 1 MiB.
+    // As large as `message.max.bytes` lets a batch be. That limit stays: it counts before compression, and a
+    // larger batch of what does not compress would be refused whole by a broker with the usual limit of 1
+    // MiB.
     ("batch.size", "1000000"),
     ("batch.num.messages", "10000"),
     ("socket.keepalive.enable", "true"),

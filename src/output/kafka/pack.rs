@@ -16,8 +16,8 @@ use flate2::write::GzEncoder;
 
 use crate::units::{Monotonic, Timestamp};
 
-/// How much a message holds before compression. Larger ones compressed no better: 6.9 times from 64 KiB to 1 MiB
-/// (zstd level 1, made-up request lines).
+/// How much a message holds before compression. Larger ones compressed no better: 6.9 times from 64 KiB to 1
+/// MiB (zstd level 1, made-up request lines).
 const RAW_MAX: usize = 256 * 1024;
 /// How long a message waits for more records.
 const LINGER: Duration = Duration::from_millis(200);
@@ -26,8 +26,8 @@ const STREAMS_MAX: usize = 1024;
 
 /// How messages are compressed, with what is worth keeping between them.
 pub(super) enum Codec {
-    /// gzip, level 3: 6.04 times at 188 MB/s on made-up request lines, where level 2 made 5.97 times at 240 MB/s
-    /// and level 6 made 6.17 times at 123 MB/s.
+    /// gzip, level 3: 6.04 times at 188 MB/s on made-up request lines, where level 2 made 5.97 times at 240
+    /// MB/s and level 6 made 6.17 times at 123 MB/s.
     Gzip,
     /// Zstandard, level 1, its context used again.
     Zstd(Box<zstd::bulk::Compressor<'static>>),

@@ -1,9 +1,9 @@
 //! The polling thread: serves librdkafka's callbacks, looks the topic up, sends again what came back, and
 //! sees stalls.
 //!
-//! It reads no clock: a turn of the loop lasts [`TURN`], because `poll` serves events until its time is over. But
-//! `poll` also spins through the last millisecond of it, which cost 0.8 % of a core for ever; so while nothing is
-//! open and nothing is wrong the thread rests instead, and only clears the queue now and then.
+//! It reads no clock: a turn of the loop lasts [`TURN`], because `poll` serves events until its time is over.
+//! But `poll` also spins through the last millisecond of it, which cost 0.8 % of a core for ever; so while
+//! nothing is open and nothing is wrong the thread rests instead, and only clears the queue now and then.
 //! Nothing here is in the way of the offering thread, so a slow look-up costs nobody but the reports behind
 //! it.
 
@@ -24,7 +24,8 @@ pub(super) const TOO_LARGE: &str = "it is larger than the Kafka option message.m
 const TURN: Duration = Duration::from_millis(100);
 /// How long one rest lasts: as long as librdkafka gathers statistics.
 const REST: Duration = Duration::from_millis(250);
-/// Events that are served after a rest, one for each call. Idle, there is one of statistics and hardly any other.
+/// Events that are served after a rest, one for each call. Idle, there is one of statistics and hardly any
+/// other.
 const REST_EVENTS: usize = 16;
 /// Turns before what came back is sent again: 1 s.
 pub(super) const BACK_OFF: u32 = 10;

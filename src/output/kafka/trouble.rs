@@ -101,8 +101,8 @@ impl Detail {
             rest
         };
         let mut text = lower_first(rest.trim());
-        // A broker that hangs up on our TLS often shows as a plain disconnect. Only the state tells, and whoever
-        // reads this must know that it is not the network.
+        // A broker that hangs up on our TLS often shows as a plain disconnect. Only the state tells, and
+        // whoever reads this must know that it is not the network.
         if text.starts_with("disconnected") && state.contains("in state SSL_HANDSHAKE") {
             text.push_str(" (during the TLS handshake)");
         }
