@@ -132,7 +132,11 @@ impl ClientContext for Context {
 
     fn stats_raw(&self, statistics: &[u8]) {
         if let Some(bytes) = bytes_sent(statistics) {
-            self.shared.update(|state| state.bytes_wire = Some(bytes));
+            self.shared.update(|state| {
+                state.bytes_wire = Some(bytes);
+                state.statistics += 1;
+                state.ring();
+            });
         }
     }
 

@@ -141,6 +141,11 @@ impl Kafka {
         // A producer that cannot pack any more has nothing better to do than to deliver the rest.
         let _ = self.flush();
         self.shared.wait_until(at_most, |state| state.acks.open().records == 0 || state.broken().is_some());
+        let told = self.shared.lock().statistics;
+        if self.standing().in_flight_records == 0 {
+            // The statistics lag: the next ones may have been gathered before the last report, those after it not.
+            self.shared.wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
+        }
         let standing = self.standing();
         let shared = Arc::clone(&self.shared.0);
         // The polling thread then holds the last half of the producer and tears it down. librdkafka joins its
@@ -271,6 +276,9 @@ impl std::ops::Deref for Goodbye {
         &self.0
     }
 }
+
+/// How long the bytes on the wire of a run that is over are waited for: two rounds of statistics and a little.
+const WIRE_KNOWN: Duration = Duration::from_millis(700);
 
 /// Purging takes up to 500 ms, a turn of the polling thread 100 ms, joining librdkafka's threads a little.
 const TEAR_DOWN: Duration = Duration::from_secs(1);

@@ -31,6 +31,8 @@ pub(super) struct State {
     acked_records: u64,
     bytes_out: Bytes,
     pub(super) bytes_wire: Option<Bytes>,
+    /// How often librdkafka has told its statistics.
+    pub(super) statistics: u64,
     refused: Refused,
     /// Messages that have to be sent again, by the number of their first record. Nothing new is sent before
     /// them.
@@ -71,6 +73,7 @@ impl Shared {
             acked_records: 0,
             bytes_out: Bytes(0),
             bytes_wire: None,
+            statistics: 0,
             refused: Refused::default(),
             returned: BTreeMap::new(),
             back_off: 0,
