@@ -144,7 +144,8 @@ impl Kafka {
         let told = self.shared.lock().statistics;
         if self.standing().in_flight_records == 0 {
             // The statistics lag: the next ones may have been gathered before the last report, those after it not.
-            self.shared.wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
+            self.shared
+                .wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
         }
         let standing = self.standing();
         let shared = Arc::clone(&self.shared.0);
