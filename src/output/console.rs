@@ -1,7 +1,7 @@
 //! Records for people, or as JSON lines, on standard output.
 //!
-//! Invariant: in the human form nothing from a log reaches the terminal raw: control characters, escape sequences and
-//! characters that reorder text are shown as escapes.
+//! Invariant: in the human form nothing from a log reaches the terminal raw: control characters, escape
+//! sequences and characters that reorder text are shown as escapes.
 //! Limit: one batch is held, and written with one call.
 
 use std::borrow::Cow;
@@ -174,10 +174,12 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// C0 and C1 controls, delete, bidirectional marks and overrides, line separators, and marks that nobody sees.
+/// C0 and C1 controls, delete, bidirectional marks and overrides, line separators, and marks that nobody
+/// sees.
 fn is_harmful(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(char, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

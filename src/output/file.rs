@@ -1,7 +1,8 @@
 //! Records into a file, one JSON object a line.
 //!
-//! Invariant: the file ends with a newline whenever nothing is being written, so a reader never sees half a record that
-//! stays. A half record that a crash left behind is cut off on open; one that a full disk left behind, at once.
+//! Invariant: the file ends with a newline whenever nothing is being written, so a reader never sees half a
+//! record that stays. A half record that a crash left behind is cut off on open; one that a full disk left
+//! behind, at once.
 //! Not here: rotation and caps (`retention`).
 
 use std::fs;
@@ -86,7 +87,8 @@ impl File {
     }
 }
 
-/// Ends the file at `end` and continues there. What cannot be sought (a pipe, `/dev/stdout`) has nothing to cut.
+/// Ends the file at `end` and continues there. What cannot be sought (a pipe, `/dev/stdout`) has nothing to
+/// cut.
 fn cut(file: &mut fs::File, end: u64) -> io::Result<()> {
     if !file.metadata()?.is_file() {
         return Ok(());

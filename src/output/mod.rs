@@ -1,9 +1,12 @@
 //! Where records go.
 //!
-//! In: batches of encoded records in the order of their numbers. Out: a [`Standing`] that says which of them arrived.
-//! Invariant: `Standing::acked_upto` only moves over records whose fate is known: confirmed, or refused and counted.
+//! In: batches of encoded records in the order of their numbers. Out: a [`Standing`] that says which of them
+//! arrived.
+//! Invariant: `Standing::acked_upto` only moves over records whose fate is known: confirmed, or refused and
+//! counted.
 //! Limit: an output takes only what its window holds and leaves the rest with the caller; nothing here grows.
-//! Not here: what survives a crash (`outbox`); what happens to refused records (the caller puts them into a notice).
+//! Not here: what survives a crash (`outbox`); what happens to refused records (the caller puts them into a
+//! notice).
 
 pub mod blackhole;
 pub mod console;
@@ -31,8 +34,8 @@ pub enum Output {
 }
 
 impl Output {
-    /// Takes records from `batch[from..]` and returns how many. Fewer than there are means full now: [`wait`](Self::wait),
-    /// then offer the rest again.
+    /// Takes records from `batch[from..]` and returns how many. Fewer than there are means full now:
+    /// [`wait`](Self::wait), then offer the rest again.
     ///
     /// # Errors
     /// Only what waiting does not cure: a closed standard output, a disk that refuses, a broken producer.
@@ -45,7 +48,8 @@ impl Output {
         }
     }
 
-    /// Sleeps until there may be room or progress, never longer than `at_most`. May return early without a reason.
+    /// Sleeps until there may be room or progress, never longer than `at_most`. May return early without a
+    /// reason.
     pub fn wait(&mut self, at_most: Duration) {
         match self {
             Output::Kafka(kafka) => kafka.wait(at_most),
@@ -54,7 +58,8 @@ impl Output {
         }
     }
 
-    /// Pushes out what lingers here. Does not wait for confirmations, except that a file is synced to its disk.
+    /// Pushes out what lingers here. Does not wait for confirmations, except that a file is synced to its
+    /// disk.
     ///
     /// # Errors
     /// As [`offer`](Self::offer).
@@ -113,7 +118,8 @@ pub struct Standing {
     pub refused: Refused,
     /// The encoded size of the confirmed records, before any compression.
     pub bytes_out: Bytes,
-    /// What went over the network, protocol included, TLS not; `None` while unknown or where there is no network.
+    /// What went over the network, protocol included, TLS not; `None` while unknown or where there is no
+    /// network.
     pub bytes_wire: Option<Bytes>,
     /// What is wrong now, as one plain sentence.
     pub trouble: Option<String>,

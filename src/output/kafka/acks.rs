@@ -1,7 +1,7 @@
 //! The ack window: which of the records that were handed to librdkafka are settled.
 //!
-//! In: records in the order of their numbers, then settlements in any order. Out: the contiguous prefix of settled
-//! numbers, and what is still open.
+//! In: records in the order of their numbers, then settlements in any order. Out: the contiguous prefix of
+//! settled numbers, and what is still open.
 //! Invariant: every record is settled at most once, and the prefix never jumps over an open one.
 //! Limit: [`RECORDS_MAX`] and [`BYTES_MAX`] open, [`SPAN_MAX`] from the oldest open record to the newest.
 
@@ -13,8 +13,8 @@ use crate::units::{Bytes, Lines};
 pub(super) const RECORDS_MAX: usize = 50_000;
 /// Their encoded size. librdkafka counts the same bytes (payloads only), so we stop before its queue is full.
 pub(super) const BYTES_MAX: Bytes = Bytes(8 << 20);
-/// How far the newest record may be ahead of the oldest open one. Consumers rely on it: a number that is further behind
-/// the highest they have seen cannot be new (delivery.md §6).
+/// How far the newest record may be ahead of the oldest open one. Consumers rely on it: a number that is
+/// further behind the highest they have seen cannot be new (delivery.md §6).
 const SPAN_MAX: usize = 65_536;
 
 /// The records from the oldest open one to the newest.
@@ -39,8 +39,8 @@ pub(super) struct Open {
 struct Slot {
     lines: Lines,
     bytes: u32,
-    /// How much further the next record of the same message is; 0 for the last one. A message holds the records of one
-    /// stream, and other streams' records stand between them.
+    /// How much further the next record of the same message is; 0 for the last one. A message holds the
+    /// records of one stream, and other streams' records stand between them.
     next: u32,
     open: bool,
 }
@@ -84,7 +84,8 @@ impl Acks {
         }
     }
 
-    /// Says that these records, in ascending order, travel as one message, which is settled by its first number.
+    /// Says that these records, in ascending order, travel as one message, which is settled by its first
+    /// number.
     pub(super) fn join(&mut self, seqs: &[u64]) {
         for pair in seqs.windows(2) {
             let next = u32::try_from(pair[1] - pair[0]).unwrap_or(0);
@@ -94,7 +95,8 @@ impl Acks {
         }
     }
 
-    /// Settles the message that begins with this number and returns what it held; nothing when it is settled already.
+    /// Settles the message that begins with this number and returns what it held; nothing when it is settled
+    /// already.
     pub(super) fn settle(&mut self, first: u64) -> Open {
         let mut settled = Open::default();
         let mut seq = first;

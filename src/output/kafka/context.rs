@@ -41,7 +41,8 @@ pub(super) enum Fate {
     Broken,
 }
 
-/// The fate that goes with an error code. What is not known to be final is an outage: nothing is dropped on a guess.
+/// The fate that goes with an error code. What is not known to be final is an outage: nothing is dropped on a
+/// guess.
 pub(super) fn fate(code: Code) -> Fate {
     match code {
         Code::DuplicateSequenceNumber => Fate::Delivered,
@@ -131,7 +132,11 @@ impl ClientContext for Context {
 
     fn stats_raw(&self, statistics: &[u8]) {
         if let Some(bytes) = bytes_sent(statistics) {
-            self.shared.update(|state| state.bytes_wire = Some(bytes));
+            self.shared.update(|state| {
+                state.bytes_wire = Some(bytes);
+                state.statistics += 1;
+                state.ring();
+            });
         }
     }
 
@@ -140,8 +145,8 @@ impl ClientContext for Context {
     }
 }
 
-/// The bytes sent to all brokers. The total stands near the end of the statistics, behind kilobytes that nobody needs;
-/// names in them cannot hold the quotes of this key unescaped.
+/// The bytes sent to all brokers. The total stands near the end of the statistics, behind kilobytes that
+/// nobody needs; names in them cannot hold the quotes of this key unescaped.
 fn bytes_sent(statistics: &[u8]) -> Option<Bytes> {
     const KEY: &[u8] = b"\"tx_bytes\":";
     let start = memchr::memmem::rfind(statistics, KEY)? + KEY.len();

@@ -1,10 +1,10 @@
 //! Records to Apache Kafka through librdkafka.
 //!
-//! In: batches of numbered records. Out: messages, and a [`Standing`] that moves on delivery reports alone: queued is not
-//! delivered.
-//! Invariant: a record that was taken is settled exactly once, confirmed or refused. Outages are waited out: what comes
-//! back is sent again, before anything new.
-//! Limit: 50,000 records and 8 MiB in flight; [`Kafka::offer`] takes no more and never blocks.
+//! In: batches of numbered records. Out: messages, and a [`Standing`] that moves on delivery reports alone:
+//! queued is not delivered.
+//! Invariant: a record that was taken is settled exactly once, confirmed or refused. Outages are waited out:
+//! what comes back is sent again, before anything new.
+//! Limit: 50,000 records and 8 MiB in flight; `offer` takes no more and never blocks.
 //! Not here: what survives a crash (`outbox`), and a new producer after a fatal error (the caller opens one).
 //!
 //! | file | what is there |
@@ -48,7 +48,8 @@ use crate::units::{Monotonic, Now, Timestamp};
 /// A producer with its polling thread.
 pub struct Kafka {
     producer: Arc<BaseProducer<Context>>,
-    shared: Arc<Shared>,
+    /// Behind `producer`, so that it is dropped after it.
+    shared: Goodbye,
     place: Arc<Place>,
     /// Present when records travel in packed messages.
     packer: Option<Packer>,
@@ -91,7 +92,7 @@ impl Kafka {
             .spawn(move || poll::run(theirs.0, &theirs.1, &theirs.2))
             .map_err(|error| OutputError::Create { reason: error.to_string() })?;
         let (lane, wall) = (LaneId::default(), Timestamp::default());
-        Ok(Kafka { producer, shared, place, packer: codec.map(Packer::new), lane, wall })
+        Ok(Kafka { producer, shared: Goodbye(shared), place, packer: codec.map(Packer::new), lane, wall })
     }
 
     /// Takes what fits. See [`Output::offer`](super::Output::offer).
@@ -103,6 +104,7 @@ impl Kafka {
             return Ok(0);
         }
         self.lane = batch.lane;
+        self.shared.rouse();
         let taken = if self.packer.is_some() {
             self.pack(batch, from, room, now)?
         } else {
@@ -133,15 +135,22 @@ impl Kafka {
         self.shared.lock().standing()
     }
 
-    /// Flushes, waits up to `at_most` for the last confirmations, and tears the producer down, which takes up to a second
-    /// more. What was not confirmed by then may or may not arrive. Returns the last standing.
+    /// Flushes, waits up to `at_most` for the last confirmations, and tears the producer down, which takes up
+    /// to a second more. What was not confirmed by then may or may not arrive. Returns the last standing.
     pub fn close(mut self, at_most: Duration) -> Standing {
         // A producer that cannot pack any more has nothing better to do than to deliver the rest.
         let _ = self.flush();
         self.shared.wait_until(at_most, |state| state.acks.open().records == 0 || state.broken().is_some());
+        let told = self.shared.lock().statistics;
         let standing = self.standing();
-        let shared = Arc::clone(&self.shared);
-        // The polling thread sees that it holds the last half of the producer and tears it down. librdkafka joins its
+        if standing.in_flight_records == 0 && standing.acked_records > 0 {
+            // The statistics lag: the next ones may have been gathered before the last report, those after it not.
+            self.shared
+                .wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
+        }
+        let standing = self.standing();
+        let shared = Arc::clone(&self.shared.0);
+        // The polling thread then holds the last half of the producer and tears it down. librdkafka joins its
         // threads there; one that hangs in a name look-up is left to the end of the process.
         drop(self);
         shared.wait_until(TEAR_DOWN, |state| state.stopped);
@@ -251,6 +260,27 @@ impl Kafka {
         }
     }
 }
+
+/// Tells the polling thread that the offering side is gone, once its half of the producer is.
+struct Goodbye(Arc<Shared>);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        self.0.lock().closing = true;
+        self.0.rouse();
+    }
+}
+
+impl std::ops::Deref for Goodbye {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// How long the bytes on the wire of a run that is over are waited for: two rounds of statistics and a little.
+const WIRE_KNOWN: Duration = Duration::from_millis(700);
 
 /// Purging takes up to 500 ms, a turn of the polling thread 100 ms, joining librdkafka's threads a little.
 const TEAR_DOWN: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! What the user may choose, and the librdkafka settings that follow from it (delivery.md §7).
 //!
-//! Invariant: a secret is read from its file here and goes nowhere but into librdkafka. Never print a `ClientConfig`.
+//! Invariant: a secret is read from its file here and goes nowhere but into librdkafka. Never print a
+//! `ClientConfig`.
 
 use std::fmt;
 use std::fs;
@@ -136,7 +137,8 @@ impl Options {
         };
         config.set("security.protocol", protocol);
         if let Some(tls) = &self.tls {
-            // OpenSSL is linked in and does not know where this system keeps its authorities, so librdkafka looks.
+            // OpenSSL is linked in and does not know where this system keeps its authorities, so librdkafka
+            // looks.
             config
                 .set("ssl.ca.location", tls.ca_file.as_deref().map_or("probe".into(), Path::to_string_lossy));
             for (name, file) in
@@ -175,8 +177,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("queue.buffering.max.kbytes", "8192"),
     ("queue.buffering.max.messages", "50000"),
     ("linger.ms", "50"),
-    // A batch is as large as `message.max.bytes` lets it be, because zstd finds most of its matches within 512 KiB and
-    // a larger batch could be refused whole by a broker whose limit is the usual 1 MiB.
+    // As large as `message.max.bytes` lets a batch be. That limit stays: it counts before compression, and a
+    // larger batch of what does not compress would be refused whole by a broker with the usual limit of 1
+    // MiB.
     ("batch.size", "1000000"),
     ("batch.num.messages", "10000"),
     ("socket.keepalive.enable", "true"),

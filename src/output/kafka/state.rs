@@ -31,8 +31,11 @@ pub(super) struct State {
     acked_records: u64,
     bytes_out: Bytes,
     pub(super) bytes_wire: Option<Bytes>,
+    /// How often librdkafka has told its statistics.
+    pub(super) statistics: u64,
     refused: Refused,
-    /// Messages that have to be sent again, by the number of their first record. Nothing new is sent before them.
+    /// Messages that have to be sent again, by the number of their first record. Nothing new is sent before
+    /// them.
     pub(super) returned: BTreeMap<u64, Message>,
     /// Turns of the polling thread to wait before they are.
     pub(super) back_off: u32,
@@ -47,6 +50,8 @@ pub(super) struct State {
     bell: bool,
     /// It rings when fewer records than this are open.
     ring_below: usize,
+    /// The offering side has let go of its half of the producer; the polling thread ends.
+    pub(super) closing: bool,
     /// The polling thread has ended and librdkafka is torn down.
     pub(super) stopped: bool,
 }
@@ -55,7 +60,10 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// Wakes the offering thread: the bell rang.
     changed: Condvar,
+    /// Wakes the polling thread: there is something to poll for, or nothing ever again.
+    roused: Condvar,
 }
 
 impl Shared {
@@ -65,6 +73,7 @@ impl Shared {
             acked_records: 0,
             bytes_out: Bytes(0),
             bytes_wire: None,
+            statistics: 0,
             refused: Refused::default(),
             returned: BTreeMap::new(),
             back_off: 0,
@@ -74,9 +83,10 @@ impl Shared {
             broken: None,
             bell: false,
             ring_below: 0,
+            closing: false,
             stopped: false,
         };
-        Shared { state: Mutex::new(state), changed: Condvar::new() }
+        Shared { state: Mutex::new(state), changed: Condvar::new(), roused: Condvar::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -98,14 +108,12 @@ impl Shared {
 
     /// Sleeps until the bell rings or the time is over.
     pub(super) fn wait_for_bell(&self, at_most: Duration) {
-        let state = self.lock();
-        let mut state = self.sleep(state, at_most, |state| !state.bell);
-        state.mute();
+        sleep(&self.changed, self.lock(), at_most, |state| !state.bell).mute();
     }
 
     /// Sleeps until `done`, or the time is over; says whether it is done.
     pub(super) fn wait_until(&self, at_most: Duration, done: impl Fn(&State) -> bool) -> bool {
-        let state = self.sleep(self.lock(), at_most, |state| {
+        let state = sleep(&self.changed, self.lock(), at_most, |state| {
             state.bell = false;
             state.ring_below = 1;
             !done(state)
@@ -113,15 +121,27 @@ impl Shared {
         done(&state)
     }
 
-    fn sleep<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        at_most: Duration,
-        more: impl FnMut(&mut State) -> bool,
-    ) -> MutexGuard<'a, State> {
-        let woken = self.changed.wait_timeout_while(state, at_most, more);
-        woken.unwrap_or_else(PoisonError::into_inner).0
+    /// Sleeps while there is nothing to poll for; says whether there was nothing.
+    pub(super) fn rest(&self, at_most: Duration) -> bool {
+        let state = self.lock();
+        let idle = state.is_idle();
+        drop(sleep(&self.roused, state, at_most, |state| state.is_idle()));
+        idle
     }
+
+    /// Ends the polling thread's rest.
+    pub(super) fn rouse(&self) {
+        self.roused.notify_one();
+    }
+}
+
+fn sleep<'a>(
+    condvar: &Condvar,
+    state: MutexGuard<'a, State>,
+    at_most: Duration,
+    more: impl FnMut(&mut State) -> bool,
+) -> MutexGuard<'a, State> {
+    condvar.wait_timeout_while(state, at_most, more).unwrap_or_else(PoisonError::into_inner).0
 }
 
 impl State {
@@ -198,13 +218,18 @@ impl State {
         self.topic_known && self.returned.is_empty()
     }
 
+    /// Whether no report can come and nothing is wrong.
+    fn is_idle(&self) -> bool {
+        self.acks.open().records == 0 && self.topic_known && self.trouble.is_none() && !self.closing
+    }
+
     /// Lets the offering thread wake up.
     pub(super) fn ring(&mut self) {
         self.bell = true;
     }
 
-    /// Waits for the next ring: when a quarter of what is open now has settled, so that one wake-up makes room worth
-    /// waking for.
+    /// Waits for the next ring: when a quarter of what is open now has settled, so that one wake-up makes
+    /// room worth waking for.
     pub(super) fn mute(&mut self) {
         self.bell = false;
         self.ring_below = self.acks.open().records.div_ceil(4) * 3;

@@ -2,8 +2,8 @@
 
 use super::context::Place;
 
-/// Where the fault lies, in the order in which one hides another: a wrong password also looks like a broker that cannot
-/// be reached.
+/// Where the fault lies, in the order in which one hides another: a wrong password also looks like a broker
+/// that cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
     /// No broker answers.
@@ -86,12 +86,13 @@ pub(super) struct Detail {
 }
 
 impl Detail {
-    /// Reads librdkafka's `scheme://host:port/id: Something failed: What happened (after 0ms in state CONNECT)`.
+    /// Reads librdkafka's `scheme://host:port/id: Something failed: What happened (after 0ms in state
+    /// CONNECT)`.
     pub(super) fn parse(reason: &str) -> Detail {
         let (name, rest) = reason.split_once(": ").unwrap_or(("", reason));
         let name = name.split_once("://").map_or(name, |(_, name)| name);
         let broker = name.split_once('/').map_or(name, |(broker, _)| broker);
-        let rest = rest.rfind(" (after ").map_or(rest, |end| &rest[..end]);
+        let (rest, state) = rest.rfind(" (after ").map_or((rest, ""), |end| rest.split_at(end));
         let rest = OPENINGS.iter().find_map(|opening| after(rest, opening)).unwrap_or(rest);
         // OpenSSL: `error:0A000086:SSL routines::certificate verify failed`.
         let rest = if rest.starts_with("error:") {
@@ -99,7 +100,13 @@ impl Detail {
         } else {
             rest
         };
-        Detail { broker: broker.to_owned(), text: lower_first(rest.trim()) }
+        let mut text = lower_first(rest.trim());
+        // A broker that hangs up on our TLS often shows as a plain disconnect. Only the state tells, and
+        // whoever reads this must know that it is not the network.
+        if text.starts_with("disconnected") && state.contains("in state SSL_HANDSHAKE") {
+            text.push_str(" (during the TLS handshake)");
+        }
+        Detail { broker: broker.to_owned(), text }
     }
 }
 
@@ -154,6 +161,19 @@ mod tests {
             "k:9093",
             "authentication failed",
         );
+        for (reason, text) in [
+            ("Disconnected: connection reset by peer", "disconnected: connection reset by peer"),
+            (
+                "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?",
+                "disconnected: connecting to a PLAINTEXT broker listener?",
+            ),
+        ] {
+            check(
+                &format!("ssl://k:9093/bootstrap: {reason} (after 1ms in state SSL_HANDSHAKE)"),
+                "k:9093",
+                &format!("{text} (during the TLS handshake)"),
+            );
+        }
         check("SASL is odd", "", "SASL is odd");
         check("", "", "");
     }
