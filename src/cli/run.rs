@@ -223,6 +223,10 @@ pub(super) fn send_to(destination: &Destination, json: bool, config: &mut Config
     config.outputs = vec![output];
 }
 
+/// How long the threads may take beyond the stop's time, which they keep themselves unless a write to a pipe that nobody
+/// reads holds them. Longer than tearing a Kafka producer down; with the default 8 s within Docker's 10 s.
+const GRACE: Duration = Duration::from_millis(1500);
+
 /// Runs until the end; the first signal stops in order, the second at once.
 fn run(config: &Config) -> Result<Report, StartError> {
     let action = "start the runtime";
@@ -240,14 +244,21 @@ fn run(config: &Config) -> Result<Report, StartError> {
             // Nobody listens any more when the receiver is gone.
             let _ = ended.send(());
         })?;
+        let mut overdue = Box::pin(tokio::time::sleep(Duration::MAX));
         loop {
             tokio::select! {
                 _ = &mut end => return Ok(daemon.join()),
+                () = &mut overdue => {
+                    let delivered = daemon.standing().acked_records;
+                    tracing::error!("the output blocks: records after the first {delivered} were not delivered");
+                    std::process::exit(1);
+                }
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
             if daemon.stop() {
                 tracing::info!(within = ?config.shutdown_timeout, "stopping");
+                overdue = Box::pin(tokio::time::sleep(config.shutdown_timeout + GRACE));
             } else {
                 tracing::error!("stopped at once by a second signal, what was not delivered is lost");
                 std::process::exit(1);
