@@ -195,7 +195,7 @@ fn fault_035_clocks_that_jump() {
             let told = &summary["squall"];
             assert!(told["per_second"].as_f64().is_some_and(f64::is_finite), "{summary}");
         }
-        assert_eq!(records.all[0]["@timestamp"], "2026-02-06T00:10:00Z", "as it was written");
+        assert_eq!(records.all[0]["@timestamp"], "2026-02-06T00:10:00.000000000Z", "as it was written");
     }
 }
 
