@@ -11,7 +11,7 @@ use super::record::identity::Identity;
 use super::record::{Batch, LaneId, Notice, Reason};
 use super::storm::novelty::{Flood, Newcomer, Novelty};
 use super::storm::window::{ClosedBy, Folded};
-use super::storm::{Collapse, Limits, Observed, Storms, Verdict};
+use super::storm::{Collapse, GRAIN, Limits, Observed, Storms, Verdict};
 use super::template::catalog::{Catalog, EntryId, Found, Query, Sighting};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
@@ -75,6 +75,12 @@ struct Stream {
     collapse: Collapse,
     account: Account,
     novelty: Novelty,
+}
+
+impl Stream {
+    fn size(&self) -> usize {
+        size_of::<Stream>() + self.envelope.size() + self.novelty.size()
+    }
 }
 
 impl Core {
@@ -248,9 +254,10 @@ impl Core {
         self.storms.deadline().into_iter().chain(self.next_flood).min()
     }
 
-    /// Closes what is over.
+    /// Closes what is over: [`SHARE`] windows at most, so that the batch stays small. When there are more, the deadline
+    /// is still over afterwards.
     pub fn on_deadline(&mut self, now: Now) {
-        for (entry, closed_by) in self.storms.all_due(now.arrival) {
+        for (entry, closed_by) in self.storms.due(now.arrival, SHARE) {
             self.close(entry, closed_by);
         }
         if self.next_flood.is_some_and(|due| due <= now.arrival) {
@@ -258,15 +265,19 @@ impl Core {
         }
     }
 
-    /// Closes everything.
-    pub fn finish(&mut self, closed_by: ClosedBy, _now: Now) {
+    /// Closes [`SHARE`] windows at most. True when none is left.
+    pub fn finish_some(&mut self, closed_by: ClosedBy) -> bool {
         let mut open = self.storms.open().to_vec();
         // In the order in which the entries were made, so that two runs over the same bytes end alike.
         open.sort_unstable();
-        for entry in open {
+        for &entry in open.iter().take(SHARE) {
             self.close(entry, closed_by);
         }
+        if open.len() > SHARE {
+            return false;
+        }
         self.tell_floods(None);
+        true
     }
 
     fn close(&mut self, entry: EntryId, closed_by: ClosedBy) {
@@ -293,26 +304,31 @@ impl Core {
             stream.account.noticed += flood.count;
             self.notices += 1;
         }
-        self.next_flood = self.streams.iter().filter_map(|stream| stream.novelty.deadline()).min();
+        let next = self.streams.iter().filter_map(|stream| stream.novelty.deadline()).min();
+        self.next_flood = next.map(|next| now.map_or(next, |now| next.max(now + GRAIN)));
     }
 
     /// Closes windows early and forgets cold entries while the tables take more than they may.
     pub fn relieve(&mut self) {
+        if self.size() as u64 <= self.memory_max.0 {
+            self.catalog.may_grow();
+            return;
+        }
+        self.catalog.stop_growing();
         // A bounded share each time; the next megabyte brings the next share.
-        for _ in 0..RELIEF_SHARE {
-            if self.size() as u64 <= self.memory_max.0 {
-                return;
-            }
-            let oldest = self.storms.oldest();
-            let Some(entry) = oldest.or_else(|| self.catalog.coldest()) else { return };
+        let oldest = self.storms.oldest(SHARE);
+        for &entry in &oldest {
+            self.evict(entry, ClosedBy::Pressure);
+        }
+        for _ in oldest.len()..SHARE {
+            let Some(entry) = self.catalog.coldest() else { return };
             self.evict(entry, ClosedBy::Pressure);
         }
     }
 
     /// Bytes of memory in use.
     pub fn size(&self) -> usize {
-        let streams: usize =
-            self.streams.iter().map(|stream| size_of::<Stream>() + stream.envelope.size()).sum();
+        let streams: usize = self.streams.iter().map(Stream::size).sum();
         self.catalog.size() + self.storms.size() + streams
     }
 
@@ -348,8 +364,9 @@ impl Core {
     }
 }
 
-/// Windows closed or entries forgotten in one go when memory is short.
-const RELIEF_SHARE: usize = 64;
+/// Windows that are closed in one go. A summary is 3 KiB at most, or 15 with 16 examples: together about what one batch
+/// should be.
+const SHARE: usize = 128;
 
 #[inline]
 fn folded<'a>(line: &Line<'_>, text: &'a [u8], now: Now) -> Folded<'a> {

@@ -88,6 +88,8 @@ pub struct Catalog {
     free: Vec<u32>,
     hand: usize,
     entries_max: usize,
+    /// Entries that there is room for now: `entries_max`, or fewer while memory is short.
+    room: usize,
     enums_held: usize,
     ever: u64,
     slots: Slots,
@@ -110,6 +112,7 @@ impl Catalog {
             free: Vec::new(),
             hand: 0,
             entries_max: entries_max.max(1),
+            room: entries_max.max(1),
             enums_held: 0,
             ever: 0,
             slots: Slots::default(),
@@ -207,10 +210,20 @@ impl Catalog {
     /// The entry that should leave to make room, if the catalog is full: the first one that the hand meets which was
     /// not used since it last came by.
     pub fn victim(&mut self) -> Option<EntryId> {
-        if self.len() < self.entries_max {
+        if self.len() < self.room {
             return None;
         }
         self.coldest()
+    }
+
+    /// Memory is short: from now on a new entry takes the place of another one.
+    pub fn stop_growing(&mut self) {
+        self.room = self.len().clamp(1, self.room);
+    }
+
+    /// Memory suffices again.
+    pub fn may_grow(&mut self) {
+        self.room = self.entries_max;
     }
 
     /// The entry that was not used for the longest time, about.
