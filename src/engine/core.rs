@@ -4,7 +4,7 @@
 
 use super::frame::IoStream;
 use super::ledger::{Account, Ledger};
-use super::line::Line;
+use super::line::{Line, level};
 use super::record::encode::{Encoder, Label};
 use super::record::envelope::{Envelope, Place};
 use super::record::identity::Identity;
@@ -12,7 +12,7 @@ use super::record::{Batch, LaneId, Notice, Reason};
 use super::storm::novelty::{Flood, Newcomer, Novelty};
 use super::storm::window::{ClosedBy, Folded};
 use super::storm::{Collapse, GRAIN, Limits, Observed, Storms, Verdict};
-use super::template::catalog::{Catalog, EntryId, Found, Query, Sighting};
+use super::template::catalog::{Catalog, Entry, EntryId, Found, Query, Sighting};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// What the engine is made with.
@@ -149,6 +149,7 @@ impl Core {
             stream: id.0,
             text: line.text.strip_suffix(b"\r").unwrap_or(line.text),
             salt: line.truncated.map_or(0, |truncated| truncated.xxh3),
+            parse_error: line.parse_error,
             foldable: stream.collapse != Collapse::Never,
         };
         match self.catalog.find(query) {
@@ -166,7 +167,8 @@ impl Core {
         }
         let verdict = self.storms.observe(Observed {
             entry: found.entry,
-            sighting: Some(found.sighting),
+            // A line that was cut off may be a new one that only begins like this: it is sent, and says so.
+            sighting: Some(if line.complete { found.sighting } else { Sighting::NewValue }),
             failing,
             collapse: self.streams[id.0 as usize].collapse,
             line: folded(line, text, now),
@@ -211,7 +213,7 @@ impl Core {
     fn forward(&mut self, id: StreamId, entry: EntryId, line: &Line<'_>) {
         let stream = &mut self.streams[id.0 as usize];
         let entry = self.catalog.entry(entry);
-        let label = Label { template: entry.template, level: entry.level };
+        let label = label(entry, line.text);
         self.encoder.line(&stream.envelope, line, Some(label));
         stream.account.verbatim += Lines(1);
     }
@@ -282,11 +284,10 @@ impl Core {
 
     fn close(&mut self, entry: EntryId, closed_by: ClosedBy) {
         let known = self.catalog.entry(entry);
-        let label = Label { template: known.template, level: known.level };
         let stream = &mut self.streams[known.stream as usize];
         let (encoder, summaries) = (&mut self.encoder, &mut self.summaries);
         self.storms.close(entry, closed_by, |summary| {
-            encoder.summary(&stream.envelope, summary, label);
+            encoder.summary(&stream.envelope, summary, label(known, summary.text));
             stream.account.summarised += summary.count;
             *summaries += 1;
         });
@@ -371,6 +372,13 @@ const SHARE: usize = 128;
 #[inline]
 fn folded<'a>(line: &Line<'_>, text: &'a [u8], now: Now) -> Folded<'a> {
     Folded { text, time: line.time, log_time: line.log_time, offset: line.offset, arrival: now.arrival }
+}
+
+/// What `entry` says of a line with this text.
+#[inline]
+fn label(entry: &Entry, text: &[u8]) -> Label {
+    let level = if entry.level_varies { level::detect(text) } else { entry.level };
+    Label { template: entry.template, level, parse_error: entry.parse_error }
 }
 
 fn flood_notice(flood: &Flood) -> Notice<'_> {
