@@ -253,7 +253,7 @@ fn fault_081_nor_does_a_name_or_a_config() {
     ] {
         let ended = run(folder.path(), args.iter().copied());
         assert!(!ended.stderr.is_empty(), "{args:?}");
-        let harmful = ended.stderr.find(|letter| matches!(letter, '\u{1b}' | '\u{7}' | '\u{202e}'));
+        let harmful = ended.stderr.find(['\u{1b}', '\u{7}', '\u{202e}']);
         assert_eq!(harmful, None, "{args:?}: {:?}", ended.stderr);
     }
 }
