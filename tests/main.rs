@@ -3,7 +3,13 @@
 //! | module | what it tests |
 //! |---|---|
 //! | `tidy` | the source itself: who may use whom, purity, length of files |
+//! | `golden` | whole runs against `tests/golden/<case>/expected` |
+//! | `cli` | the real program on input that ends, and on bad input |
+//! | `daemon` | the real program while it runs: rotation, signals, memory |
 //! | `support` | nothing of squall; what the other modules stand on, tested in place |
 
+mod cli;
+mod daemon;
+mod golden;
 mod support;
 mod tidy;
