@@ -144,7 +144,8 @@ impl Kafka {
         let told = self.shared.lock().statistics;
         if self.standing().in_flight_records == 0 {
             // The statistics lag: the next ones may have been gathered before the last report, those after it not.
-            self.shared.wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
+            self.shared
+                .wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
         }
         let standing = self.standing();
         let shared = Arc::clone(&self.shared.0);
@@ -244,9 +245,11 @@ impl Kafka {
         let (mut first_id, mut last_id) = (String::new(), String::new());
         write_id(&mut first_id, self.lane, first);
         write_id(&mut last_id, self.lane, last);
-        let headers = OwnedHeaders::new_with_capacity(5)
+        let headers = OwnedHeaders::new_with_capacity(6)
             .insert(header("squall-id", &first_id))
             .insert(header("squall-id-last", &last_id))
+            // Its records are of several kinds; every message says one word here, so that a consumer may rely on it.
+            .insert(header("squall-kind", "batch"))
             .insert(header("squall-records", &seqs.len().to_string()))
             .insert(header("content-type", "application/x-ndjson"))
             .insert(header("content-encoding", encoding));
