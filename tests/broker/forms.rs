@@ -70,6 +70,33 @@ fn every_packing() {
     check("zstd-ndjson", "none", |records| records / 100);
 }
 
+/// A packed message does not wait for more lines than come.
+#[test]
+#[ignore = "needs a broker"]
+fn a_packed_line_leaves_by_itself() {
+    let (broker, topic) = (Broker::shared(), "packing.idle");
+    broker.create_topic(topic, 1, &[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("x-json.log");
+    let written = Written::mixed(8, 3);
+    fs::write(&file, written.json()).expect("a log");
+
+    let (log, to) = (file.display().to_string(), format!("kafka://{}/{topic}", broker.address()));
+    let config = folder.path().join("squall.yaml");
+    let text = "outputs: { kafka: { brokers: [unused:1], topic: unused, batch: zstd-ndjson } }";
+    fs::write(&config, text).expect("a config");
+    let config = config.display().to_string();
+    let sidecar = Sidecar::start(&["run", "--config", &config, "--tail", &log, "--json", "--to", &to]);
+    sidecar.wait_until("the message", || broker.message_count(topic) == 1);
+    sidecar.terminate();
+    let ended = sidecar.end();
+
+    let told = Told::read(&broker, topic);
+    told.check(&written);
+    told.check_ledger(&ended);
+    assert_eq!(told.messages, 1);
+}
+
 /// Order is kept per stream, whatever stands between its records.
 #[test]
 #[ignore = "needs a broker"]

@@ -21,6 +21,7 @@ fn check(broker: &Broker, topic: &str, written: &Written, ended: &Ended) {
     told.check(written);
     told.check_ledger(ended);
     let (stored, wire) = (broker.stored_bytes(topic), ended.number("bytes_wire"));
+    println!("{topic}: {stored} bytes in the topic, {wire} on the wire, {} records", told.records.len());
     assert!(stored <= WIRE_MAX && wire <= WIRE_MAX, "{stored} bytes in the topic, {wire} on the wire");
     assert!(wire > stored, "the wire carries {wire} bytes, {stored} of which the topic keeps");
     assert_eq!(ended.messages_with("ERROR"), [""; 0]);

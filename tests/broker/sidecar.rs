@@ -87,13 +87,19 @@ impl Sidecar {
     /// Waits until it has read at least so many bytes, from whatever it reads; sockets do not count.
     #[track_caller]
     pub(super) fn wait_for_bytes_read(&self, bytes: u64) {
+        self.wait_until("the bytes to be read", || self.bytes_read() >= bytes);
+    }
+
+    /// Waits until something is so that can only be seen by looking.
+    #[track_caller]
+    pub(super) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
         for _ in 0..WAIT_MAX.as_millis() {
-            if self.bytes_read() >= bytes {
+            if is_so() {
                 return;
             }
             thread::sleep(Duration::from_millis(1));
         }
-        panic!("read {} of {bytes} bytes", self.bytes_read());
+        panic!("waited in vain for {what}; squall said {:#?}", self.messages.all());
     }
 
     /// What it has read from files and pipes.

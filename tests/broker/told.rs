@@ -37,11 +37,16 @@ pub(super) struct Record {
 }
 
 impl Told {
-    /// Reads a topic that one run of squall wrote, with Kafka's own console consumer. Fails when a header does not fit
-    /// its record, a number is missing or comes twice, or a stream is out of order.
+    /// Reads a topic that one run of squall wrote, with Kafka's own console consumer.
     #[track_caller]
     pub(super) fn read(broker: &Broker, topic: &str) -> Told {
-        let messages = broker.consume_all_with_console(topic);
+        Told::of(&broker.consume_all_with_console(topic))
+    }
+
+    /// What these messages say. Fails when a header does not fit its record, a number is missing or comes twice, or a
+    /// stream is out of order.
+    #[track_caller]
+    fn of(messages: &[Message]) -> Told {
         let records: Vec<Record> = messages.iter().flat_map(unwrap).collect();
         let lanes: HashSet<&str> = records.iter().map(Record::lane).collect();
         assert!(lanes.len() <= 1, "one run is one lane: {lanes:?}");
@@ -79,6 +84,15 @@ impl Told {
     pub(super) fn check(&self, written: &Written) {
         let lines = ["line", "summary", "notice"].map(|kind| self.lines_in(kind));
         assert_eq!(lines.iter().sum::<u64>(), written.lines().len() as u64, "{lines:?}");
+        for record in self.of_kind("line") {
+            let squall = &record.json["squall"];
+            let whole = squall["parse_error"].is_null() && squall["complete"].is_null();
+            assert!(
+                whole && record.json["log"]["iostream"].is_string(),
+                "not word for word: {}",
+                record.json
+            );
+        }
         for (stream, name) in [(IoStream::Stdout, "stdout"), (IoStream::Stderr, "stderr")] {
             let mut come =
                 self.of_kind("line").filter(|record| record.json["log"]["iostream"] == name).peekable();
@@ -98,12 +112,11 @@ impl Told {
         let lines = ["line", "summary", "notice"].map(|kind| self.lines_in(kind));
         let want = [
             ("conservation_error", 0),
-            ("lines_in", lines.iter().sum()),
+            ("lines_in", lines.iter().sum::<u64>() + ended.number("lines_partial")),
             ("lines_verbatim", lines[0]),
             ("lines_summarised", lines[1]),
             ("lines_noticed", lines[2]),
             ("lines_open", 0),
-            ("lines_partial", 0),
             ("records_out", records),
             ("records_delivered", records),
             ("records_undelivered", 0),
@@ -220,3 +233,66 @@ pub(super) fn wait_for_record(broker: &Broker, topic: &str, text: &str) {
 
 const TRIES: usize = 120;
 const QUIET: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The checks find what they are there for: each row is one lie.
+    #[test]
+    fn lies_are_found() {
+        let written = Written::incident(1, 200);
+        let message = |seq: usize, text: &str, stream: IoStream, squall: &str| {
+            let iostream = if stream == IoStream::Stdout { "stdout" } else { "stderr" };
+            let text = text.replace('"', "\\\"");
+            let kind = if squall.is_empty() { "line" } else { "summary" };
+            let value = format!(
+                "{{\"message\":\"{text}\",\"log\":{{\"iostream\":\"{iostream}\"}},\"squall\":\
+                 {{\"v\":1,\"kind\":\"{kind}\",\"id\":\"a-{seq}\",\"stream\":\"{iostream}\"{squall}}}}}"
+            );
+            let id = format!("a-{seq}");
+            let headers = [("squall-id", &*id), ("squall-kind", kind), ("content-type", "application/json")];
+            let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            Message { partition: 0, headers, key: Some(iostream.to_owned()), value: value.into_bytes() }
+        };
+        // The first 20 lines as they are, of the others what is calm, and the rest in one summary.
+        let honest = || {
+            let mut seq = 0;
+            let mut messages = Vec::new();
+            let mut folded = 0;
+            for (index, line) in written.lines().iter().enumerate() {
+                if index < 20 || line.calm {
+                    seq += 1;
+                    messages.push(message(seq, &line.text, line.stream, ""));
+                } else {
+                    folded += 1;
+                }
+            }
+            let count = format!(",\"count\":{folded}");
+            messages.push(message(seq + 1, "many", IoStream::Stderr, &count));
+            messages
+        };
+        let check = |change: &dyn Fn(&mut Vec<Message>)| {
+            let mut messages = honest();
+            change(&mut messages);
+            std::panic::catch_unwind(|| Told::of(&messages).check(&written)).is_ok()
+        };
+        let first_calm = written.lines().iter().position(|line| line.calm).expect("a calm line");
+        assert!(check(&|_| {}));
+        assert!(!check(&|messages| drop(messages.remove(3))), "a gap");
+        assert!(!check(&|messages| drop(messages.pop())), "the summary is missing");
+        assert!(
+            !check(&|messages| messages.push(message(messages.len() + 1, "more", IoStream::Stdout, ""))),
+            "invented"
+        );
+        assert!(!check(&|messages| messages.extend(honest().pop())), "twice the same number");
+        assert!(!check(&|messages| messages.swap(2, 4)), "out of order");
+        assert!(!check(&|messages| messages[5].headers[0].1.push('0')), "a wrong header");
+        assert!(!check(&|messages| messages[5].headers.clear()), "no headers");
+        assert!(!check(&|messages| messages[5].key = None), "no key");
+        assert!(!check(&|messages| messages[5].value.truncate(9)), "half a record");
+        let changed = |text: &str| message(first_calm + 1, text, written.lines()[first_calm].stream, "");
+        assert!(check(&|messages| messages[first_calm] = changed(&written.lines()[first_calm].text)));
+        assert!(!check(&|messages| messages[first_calm] = changed("almost the same")), "a changed text");
+    }
+}

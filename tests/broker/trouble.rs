@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
@@ -80,6 +81,29 @@ fn the_topic_comes_later() {
     assert_eq!(ended.messages_with("kafka is well again").len(), 1, "{ended:#?}");
 }
 
+/// With an end to its input there is somebody who waits for squall, so it does not wait for the topic for ever.
+#[test]
+#[ignore = "needs a broker"]
+fn the_topic_never_comes() {
+    let broker = Broker::shared();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("x-json.log");
+    let written = Written::incident(15, 500);
+    fs::write(&file, written.json()).expect("a log");
+
+    let (log, to) = (file.display().to_string(), format!("kafka://{}/never", broker.address()));
+    let args = ["run", "--tail", &log, "--until-eof", "--shutdown-timeout", "2s", "--json", "--to", &to];
+    let ended = Sidecar::start(&args).end();
+
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    let counts = ["lines_in", "lines_undelivered", "records_delivered"].map(|name| ended.number(name));
+    assert_eq!(counts, [500, 500, 0], "{ended:#?}");
+    let trouble = format!("topic \"never\" does not exist on {}", broker.address());
+    let [met, cost] = ended.messages_with(&trouble)[..] else { panic!("{ended:#?}") };
+    assert!(met.contains("kafka waits: "), "{met}");
+    assert!(cost.contains("(500 lines) were not delivered: "), "{cost}");
+}
+
 /// A broker whose process stands still keeps its connections and answers nothing. More is written meanwhile than may be
 /// in flight, so squall has to stop reading.
 #[test]
@@ -113,6 +137,7 @@ fn the_broker_stands_still() {
     let told = Told::read(&broker, topic);
     told.check(&written);
     told.check_ledger(&ended);
+    println!("{topic}: {memory} bytes of memory at most, {read} of {} bytes read meanwhile", rest.len());
     assert!(read < rest.len() as u64, "it read all {read} bytes although nothing left");
     assert!(memory <= MEMORY_MAX, "{memory} bytes of memory");
     assert_eq!(ended.messages_with(&trouble).len(), 1, "{ended:#?}");
@@ -122,34 +147,43 @@ fn the_broker_stands_still() {
 #[test]
 #[ignore = "needs a broker"]
 fn a_stop_under_load() {
-    let (broker, topic) = (Broker::shared(), "trouble.stop");
-    broker.create_topic(topic, 1, &[]);
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("x-json.log");
-    let mut file = File::create(&path).expect("a log");
-    let mut written = Written::incident(14, 220_000);
+    #[track_caller]
+    fn check(collapse: &str, windows: Range<usize>) {
+        let (broker, topic) = (Broker::shared(), format!("trouble.stop.{collapse}"));
+        broker.create_topic(&topic, 1, &[]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x-json.log");
+        let mut file = File::create(&path).expect("a log");
+        let mut written = Written::incident(14, 220_000);
 
-    let to = format!("kafka://{}/{topic}", broker.address());
-    let sidecar = Sidecar::start(&["run", "--tail", &path.display().to_string(), "--json", "--to", &to]);
-    let watch = sidecar.watch();
-    let ended = thread::scope(|scope| {
-        let bytes = written.json();
-        scope.spawn(move || write_ahead(&mut file, bytes, watch));
-        sidecar.wait_for_bytes_read(3_000_000);
-        sidecar.terminate();
-        sidecar.end()
-    });
+        let (log, to) = (path.display().to_string(), format!("kafka://{}/{topic}", broker.address()));
+        let sidecar = Sidecar::start(&["run", "--tail", &log, "--collapse", collapse, "--json", "--to", &to]);
+        let watch = sidecar.watch();
+        let ended = thread::scope(|scope| {
+            let bytes = written.json();
+            scope.spawn(move || write_ahead(&mut file, bytes, watch));
+            sidecar.wait_for_bytes_read(3_000_000);
+            sidecar.terminate();
+            sidecar.end()
+        });
 
-    let told = Told::read(&broker, topic);
-    let lines = ended.number("lines_in");
-    let bytes = fs::metadata(&path).expect("the log").len();
-    assert!(ended.number("bytes_in") < bytes, "it read all there was: the load was too light");
-    written.cut(usize::try_from(lines).expect("few lines"));
-    told.check(&written);
-    told.check_ledger(&ended);
-    let closed_by = |record: &Record| record.json["squall"]["closed_by"] == "shutdown";
-    assert!(told.of_kind("summary").any(closed_by), "no window was open");
-    assert_eq!(ended.messages_with("ERROR"), [""; 0]);
+        let told = Told::read(&broker, &topic);
+        let bytes = fs::metadata(&path).expect("the log").len();
+        assert!(ended.number("bytes_in") < bytes, "it read all there was: the load was too light");
+        // The line in the middle of which it stopped is not a line yet: its file still has all of it.
+        let partial = ended.number("lines_partial");
+        assert!(partial <= 1, "{ended:#?}");
+        written.cut(usize::try_from(ended.number("lines_in") - partial).expect("few lines"));
+        told.check(&written);
+        told.check_ledger(&ended);
+        let at_the_end = |record: &&Record| record.json["squall"]["closed_by"] == "shutdown";
+        let closed = told.of_kind("summary").filter(at_the_end).count();
+        assert!(windows.contains(&closed), "{closed} windows were closed by the stop");
+        assert_eq!(ended.messages_with("ERROR"), [""; 0]);
+    }
+    check("storms", 1..100);
+    // Many records: the output is what squall waits for, and all its queues are full when the stop comes.
+    check("never", 0..1);
 }
 
 /// Writes lines until the reader has ended, always some ahead of it. A burst may end within a line.
