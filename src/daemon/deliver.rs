@@ -50,6 +50,8 @@ pub struct DeliverThread {
     pub published: Arc<Mutex<Standing>>,
     /// The inputs end by themselves, so somebody waits for the end: without any progress for the stop's time, give up.
     pub impatient: bool,
+    /// That has happened.
+    pub given_up: bool,
 }
 
 impl DeliverThread {
@@ -107,6 +109,7 @@ impl DeliverThread {
                     self.publish();
                     if self.impatient && patience.is_over(&self.output.standing(), now.arrival) {
                         self.stop.request(now.arrival);
+                        self.given_up = true;
                     }
                 }
                 Ok(more) => taken += more,
@@ -148,7 +151,7 @@ impl DeliverThread {
     }
 
     fn is_too_late(&self, now: Monotonic) -> bool {
-        self.stop.deadline().is_some_and(|deadline| deadline <= now)
+        self.given_up || self.stop.deadline().is_some_and(|deadline| deadline <= now)
     }
 
     fn publish(&self) {

@@ -110,6 +110,7 @@ impl Daemon {
             stop: Arc::clone(&stop),
             published: Arc::clone(&standing),
             impatient: until_eof,
+            given_up: false,
         };
         Ok(Daemon {
             stop,

@@ -215,6 +215,9 @@ impl Core {
     fn measure(&mut self, found: Found, text: &[u8]) {
         let Some((values, window)) = self.storms.values(found.entry) else { return };
         let repeat = found.sighting == Sighting::Repeat;
+        if values.is_constant() {
+            return;
+        }
         if repeat && !values.wants_next() && self.catalog.body_is_marked(window) {
             values.skip();
             return;

@@ -104,7 +104,7 @@ impl Engine {
             return;
         };
         framer.end_of_file(&mut |frame| {
-            joiner.push(frame, now, &mut |line| accept(core, source, streams, &line, now));
+            joiner.push(frame, now, &mut |line| accept_rarely(core, source, streams, &line, now));
         });
     }
 
@@ -126,7 +126,7 @@ impl Engine {
         let Some(Origin { source, framer, joiner, streams }) = self.origins.get_mut(origin.0 as usize) else {
             return;
         };
-        joiner.flush(now, &mut |line| accept(core, source, streams, &line, now));
+        joiner.flush(now, &mut |line| accept_rarely(core, source, streams, &line, now));
         *framer = Framer::new(source.format, source.line.length_max);
         *joiner = Joiner::new(source.line.clone());
         for stream in streams.iter_mut().filter_map(Option::take) {
@@ -155,7 +155,7 @@ impl Engine {
             self.end_generation(OriginId(index as u32), now);
             let core = &mut self.core;
             let Origin { source, joiner, streams, .. } = &mut self.origins[index];
-            joiner.flush(now, &mut |line| accept(core, source, streams, &line, now));
+            joiner.flush(now, &mut |line| accept_rarely(core, source, streams, &line, now));
         }
         self.core.finish(closed_by, now);
     }
@@ -199,8 +199,21 @@ impl Engine {
     }
 }
 
+/// [`accept`] where it is not worth a copy of the whole second half of the pipeline.
+#[cold]
+#[inline(never)]
+fn accept_rarely(
+    core: &mut Core,
+    source: &Source,
+    streams: &mut [Option<StreamId>; 3],
+    line: &Line<'_>,
+    now: Now,
+) {
+    accept(core, source, streams, line, now);
+}
+
 /// One line arrives at its stream, which is made with its first line.
-#[inline]
+#[inline(always)]
 fn accept(core: &mut Core, source: &Source, streams: &mut [Option<StreamId>; 3], line: &Line<'_>, now: Now) {
     let stream = match streams[line.stream as usize] {
         Some(stream) => stream,

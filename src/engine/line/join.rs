@@ -56,7 +56,7 @@ impl Joiner {
         let held = stream.held.get_or_insert_with(|| Box::new(Held::starting_with(&frame)));
         held.append(&frame, *length_max);
         if !frame.partial {
-            sink(line(held.as_frame(frame.stream), times, &mut stream.clock, now));
+            sink(held_line(held.as_frame(frame.stream), times, &mut stream.clock, now));
             stream.held = None;
         }
     }
@@ -69,7 +69,7 @@ impl Joiner {
         {
             if let Some(mut held) = stream.held.take() {
                 held.complete = false;
-                sink(line(held.as_frame(name), times, &mut stream.clock, now));
+                sink(held_line(held.as_frame(name), times, &mut stream.clock, now));
             }
         }
     }
@@ -218,8 +218,15 @@ fn capped(frame: Frame<'_>, length_max: usize) -> Frame<'_> {
     Frame { text: &frame.text[..length_max], truncated: Some(whole.truncated()), ..frame }
 }
 
-/// Gives a joined frame its times.
-#[inline]
+/// [`line`] for what was held, where a call more does not matter.
+#[inline(never)]
+fn held_line<'a>(frame: Frame<'a>, times: &mut Times, clock: &mut Clock, now: Now) -> Line<'a> {
+    line(frame, times, clock, now)
+}
+
+/// Gives a joined frame its times. Always part of its caller: a frame and a line are 100 bytes each, and copying them
+/// through memory cost 5 % of a storm.
+#[inline(always)]
 fn line<'a>(frame: Frame<'a>, times: &mut Times, clock: &mut Clock, now: Now) -> Line<'a> {
     let own = frame.time.or_else(|| times.find(frame.text, now.wall));
     Line {

@@ -40,8 +40,9 @@ pub struct Numbers {
 pub struct Values {
     slots: [Slot; SLOTS],
     used: usize,
-    lines: u64,
-    /// Each `stride`-th line is sampled; doubles whenever the sample is full.
+    /// Lines to pass over before the next one is sampled; with no variables there is nothing to sample, ever.
+    until_sample: u64,
+    /// Each `stride`-th line is sampled; doubles whenever the sample is full. 0 before the first line.
     stride: u64,
 }
 
@@ -76,21 +77,26 @@ impl Values {
     /// Whether the next line is one that the sample wants, although its values are known to be inside the extremes.
     #[inline]
     pub fn wants_next(&self) -> bool {
-        self.stride <= 1 || self.lines.is_multiple_of(self.stride)
+        self.until_sample == 0
     }
 
     /// Skips a line whose values were observed before in this window.
     #[inline]
     pub fn skip(&mut self) {
-        self.lines += 1;
+        self.until_sample -= 1;
+    }
+
+    /// Whether the template has no variables.
+    #[inline]
+    pub fn is_constant(&self) -> bool {
+        self.stride == u64::MAX
     }
 
     /// Takes in the variables of one line.
     pub fn observe(&mut self, text: &[u8], slots: &Slots) {
         let sampled = self.wants_next();
-        // Without variables there is nothing to sample, now or later: the constant text is the template.
         self.stride = if slots.as_slice().is_empty() { u64::MAX } else { self.stride.max(1) };
-        self.lines += 1;
+        self.until_sample = if sampled { self.stride } else { self.until_sample } - 1;
         for (index, range) in slots.as_slice().iter().take(SLOTS).enumerate() {
             let Some(value) = text.get(range.start as usize..range.end as usize) else { continue };
             self.used = self.used.max(index + 1);
@@ -104,6 +110,7 @@ impl Values {
     /// Keeps each second sampled value and samples half as often from now on, so the sample stays even.
     fn thin(&mut self) {
         self.stride *= 2;
+        self.until_sample = self.stride - 1;
         for slot in &mut self.slots {
             let mut keep = false;
             slot.sample.retain(|_| {

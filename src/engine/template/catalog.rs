@@ -13,7 +13,7 @@ use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
 
-use super::body_cache::{Body, BodyCache};
+use super::body_cache::BodyCache;
 use super::enums::Enums;
 use super::mask::{Mask, Slots, TemplateId, template_id};
 use crate::engine::line::level::{self, Level};
@@ -277,7 +277,7 @@ impl Catalog {
         self.entries.capacity() * size_of::<Entry>()
             + self.index.capacity() * (size_of::<u32>() + 1)
             + self.enums_held * size_of::<Enums>()
-            + size_of::<[Body; 4096]>()
+            + self.bodies.size()
     }
 
     /// The variables of `text`: those that the last [`Catalog::find`] met, when it came down to tier 1.
@@ -290,16 +290,14 @@ impl Catalog {
 
     /// Whether the body that [`Catalog::find`] has just met was already [marked](Catalog::mark_body) with `window`.
     #[inline]
-    pub fn body_is_marked(&mut self, window: u32) -> bool {
-        self.bodies.get(self.body_hash).is_some_and(|body| body.window == window)
+    pub fn body_is_marked(&self, window: u32) -> bool {
+        self.bodies.window(self.body_hash) == window
     }
 
     /// Marks the body that [`Catalog::find`] has just met: `window` has taken in its values.
     #[inline]
     pub fn mark_body(&mut self, window: u32) {
-        if let Some(body) = self.bodies.get(self.body_hash) {
-            body.window = window;
-        }
+        self.bodies.set_window(self.body_hash, window);
     }
 
     #[inline]

@@ -16,7 +16,7 @@ const LINES_MIN: u64 = 64;
 /// The values seen of each variable of one entry.
 #[derive(Debug)]
 pub struct Enums {
-    /// Hashes of the values, cut to 32 bits: one new value in 2^28 is taken for a known one.
+    /// Hashes of the values, 32 bits: one new value in 2^28 is taken for a known one.
     values: [[u32; VALUES_MAX]; SLOTS],
     used: [u8; SLOTS],
     /// One bit for each variable that has not overflowed.
@@ -39,7 +39,7 @@ impl Enums {
                 continue;
             }
             let Some(value) = text.get(range.start as usize..range.end as usize) else { continue };
-            let hash = xxhash_rust::xxh3::xxh3_64(value) as u32;
+            let hash = hash(value);
             let used = usize::from(self.used[slot]);
             if self.values[slot][..used].contains(&hash) {
                 continue;
@@ -60,6 +60,16 @@ impl Enums {
         let present = slots.as_slice().len().min(SLOTS);
         self.watched & (((1u16 << present) - 1) as u8) != 0
     }
+}
+
+/// Most values are short numbers, which one multiplication spreads over 32 bits.
+#[inline]
+fn hash(value: &[u8]) -> u32 {
+    if value.len() > 8 {
+        return xxhash_rust::xxh3::xxh3_64(value) as u32;
+    }
+    let packed = value.iter().fold(value.len() as u64, |packed, byte| packed << 8 | u64::from(*byte));
+    (packed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 #[cfg(test)]

@@ -276,7 +276,7 @@ impl Tail {
 }
 
 /// One buffer for all files, and the largest piece that one file gets before the next has its turn.
-const BUFFER_SIZE: usize = 256 * 1024;
+const BUFFER_SIZE: usize = 64 * 1024;
 /// The backstop when hints are lost.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 const SCAN_GAP: Duration = Duration::from_millis(10);

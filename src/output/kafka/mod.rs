@@ -142,9 +142,11 @@ impl Kafka {
         let _ = self.flush();
         self.shared.wait_until(at_most, |state| state.acks.open().records == 0 || state.broken().is_some());
         let told = self.shared.lock().statistics;
-        if self.standing().in_flight_records == 0 {
+        let standing = self.standing();
+        if standing.in_flight_records == 0 && standing.acked_records > 0 {
             // The statistics lag: the next ones may have been gathered before the last report, those after it not.
-            self.shared.wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
+            self.shared
+                .wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
         }
         let standing = self.standing();
         let shared = Arc::clone(&self.shared.0);
