@@ -1,5 +1,6 @@
 //! `squall validate`: every fault of a config, each with its place.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::Exit;
@@ -24,7 +25,8 @@ pub fn main(args: &Args) -> Exit {
             for warning in warnings {
                 eprintln!("{warning}");
             }
-            println!("the config is fine");
+            // Whoever closed our standard output reads the exit code.
+            let _ = writeln!(std::io::stdout(), "the config is fine");
             Exit::Fine
         }
         Err(faults) => {

@@ -13,6 +13,14 @@ use crate::daemon::report::{Report, grouped, size};
 use crate::engine::ledger::Ledger;
 use crate::terminal::visible;
 
+/// `println!` that does not panic when nobody reads any more, as behind `squall demo | head`.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        // The exit code still says how it went.
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 /// Tells the story on standard output.
 pub(super) struct Story {
     json: bool,
@@ -33,7 +41,7 @@ impl Story {
         let story = Story { json, live: terminal && !json, colour: wants_colour(terminal) && !json };
         if !json {
             story.title("A gateway loses its WebSocket and retries at once, for ever");
-            println!(
+            say!(
                 "  {} lines of json-file, rotated 10m x 3, followed by squall, shipped to\n  {place}\n",
                 grouped(lines)
             );
@@ -47,18 +55,20 @@ impl Story {
             return;
         }
         let lines = grouped(ledger.lines_in.0);
-        print!("\r\x1b[2K  {lines} lines in, {} records delivered", grouped(standing.acked_records));
+        let delivered = grouped(standing.acked_records);
+        let mut out = std::io::stdout();
         // Only decoration: whoever closed the terminal does not miss it.
-        let _ = std::io::stdout().flush();
+        let _ = write!(out, "\r\x1b[2K  {lines} lines in, {delivered} records delivered")
+            .and_then(|()| out.flush());
     }
 
     /// The end. False when something is not as it should be.
     pub(super) fn end(&mut self, written: &Written, report: &Report, back: Option<&Readback>) -> bool {
         if self.live {
-            print!("\r\x1b[2K");
+            let _ = write!(std::io::stdout(), "\r\x1b[2K"); // only decoration, too
         }
         if self.json {
-            println!(
+            say!(
                 "{}",
                 json!({"incident": {
                     "lines": written.truth.lines.0, "storm": written.truth.storm.0, "calm": written.truth.calm.0,
@@ -66,7 +76,7 @@ impl Story {
                 }})
             );
             if let Some(back) = back {
-                println!(
+                say!(
                     "{}",
                     json!({"read_back": {
                         "records": back.records, "lines_verbatim": back.verbatim.0, "lines_summarised": back.summarised.0,
@@ -75,14 +85,14 @@ impl Story {
                     }})
                 );
             }
-            println!("{}", report.to_json());
+            say!("{}", report.to_json());
         } else {
             self.came_in(written);
             if let Some(back) = back {
                 self.left(back);
             }
             self.title("The ledger");
-            print!("{report}");
+            let _ = write!(std::io::stdout(), "{report}"); // as in `say`
             if let Some(back) = back {
                 self.verdict(written, back);
             }
@@ -95,10 +105,10 @@ impl Story {
     fn came_in(&self, written: &Written) {
         let truth = written.truth;
         self.title("What came in");
-        println!("  {:>10} lines of the retry loop: {TIMEOUT} / {FAILED}", grouped(truth.storm.0));
-        println!("  {:>10} lines of the gateway's ordinary life between them", grouped(truth.calm.0));
+        say!("  {:>10} lines of the retry loop: {TIMEOUT} / {FAILED}", grouped(truth.storm.0));
+        say!("  {:>10} lines of the gateway's ordinary life between them", grouped(truth.calm.0));
         let hours = written.last.since(written.first).as_secs_f64() / 3600.0;
-        println!(
+        say!(
             "  {:>10} of json-file in {} files, {hours:.1} hours by the log's own clock\n",
             size(written.bytes.0),
             written.rotations + 1
@@ -111,15 +121,15 @@ impl Story {
         for record in back.first.iter().skip(storm.saturating_sub(2)).take(FIRST_LINES) {
             self.record(record);
         }
-        println!("  ...");
+        say!("  ...");
         self.title("then the storm, told by summaries; each is exact");
         for record in back.summaries.iter().take(SUMMARIES) {
             self.record(record);
         }
         if back.summaries.len() > SUMMARIES {
-            println!("  ... every 5 minutes while it lasts");
+            say!("  ... every 5 minutes while it lasts");
         }
-        println!();
+        say!();
     }
 
     fn record(&self, record: &Value) {
@@ -130,16 +140,16 @@ impl Story {
             let count = grouped(squall["count"].as_u64().unwrap_or(0));
             let rate = squall["per_second"].as_f64().unwrap_or(0.0);
             let (bold, plain) = self.style("\x1b[1;33m");
-            println!("  {time} {bold}{:>8}{plain} {rate:>5.1}/s  {message}", format!("x{count}"));
+            say!("  {time} {bold}{:>8}{plain} {rate:>5.1}/s  {message}", format!("x{count}"));
         } else {
-            println!("  {time}  {message}");
+            say!("  {time}  {message}");
         }
     }
 
     fn verdict(&self, written: &Written, back: &Readback) {
         let missing = back.missing(&written.calm);
         let (good, plain) = self.style(if missing == 0 { "\x1b[1;32m" } else { "\x1b[1;31m" });
-        println!(
+        say!(
             "\n  {good}{} lines word for word + {} in summaries = {} of {} lines{plain}",
             grouped(back.verbatim.0),
             grouped(back.summarised.0 + back.noticed.0),
@@ -147,7 +157,7 @@ impl Story {
             grouped(written.truth.lines.0)
         );
         let calm = written.calm.len();
-        println!(
+        say!(
             "  {good}{} of {} calm lines arrived word for word{plain}",
             grouped((calm - missing) as u64),
             grouped(calm as u64)
@@ -156,7 +166,7 @@ impl Story {
 
     fn title(&self, title: &str) {
         let (bold, plain) = self.style("\x1b[1m");
-        println!("{bold}{title}{plain}");
+        say!("{bold}{title}{plain}");
     }
 
     fn style(&self, on: &'static str) -> (&'static str, &'static str) {
