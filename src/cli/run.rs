@@ -1,5 +1,6 @@
 //! `squall run`: the sidecar, until its inputs end or a signal comes.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -194,6 +195,7 @@ fn apply(args: &Args, config: &mut Config) {
             };
         }
     }
+    config.until_eof |= args.until_eof;
     if let Some(timeout) = args.shutdown_timeout {
         config.shutdown_timeout = timeout;
     }
@@ -239,30 +241,33 @@ fn run(config: &Config) -> Result<Report, StartError> {
             // Nobody listens any more when the receiver is gone.
             let _ = ended.send(());
         })?;
+        let mut asked = false;
         loop {
             tokio::select! {
                 _ = &mut end => return Ok(daemon.join()),
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if daemon.stop() {
-                tracing::info!(within = ?config.shutdown_timeout, "stopping");
-            } else {
+            // The daemon may have stopped by itself before; that is not the user's first signal.
+            if std::mem::replace(&mut asked, true) {
                 tracing::error!("stopped at once by a second signal, what was not delivered is lost");
                 std::process::exit(1);
             }
+            tracing::info!(within = ?config.shutdown_timeout, "stopping");
+            daemon.stop();
         }
     })
 }
 
 fn conclude(args: &Args, config: &Config, report: &Report, to_console: bool) -> Exit {
-    if args.json {
-        println!("{}", report.to_json());
+    // Whoever closed our standard output does not miss the ledger; what was delivered is delivered.
+    let _ = if args.json {
+        writeln!(std::io::stdout(), "{}", report.to_json())
     } else if to_console {
-        eprint!("{report}");
+        write!(std::io::stderr(), "{report}")
     } else {
-        print!("{report}");
-    }
+        write!(std::io::stdout(), "{report}")
+    };
     for complaint in report.complaints() {
         tracing::error!("{complaint}");
     }
