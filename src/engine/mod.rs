@@ -193,8 +193,8 @@ impl Engine {
     /// The books, balanced now.
     pub fn ledger(&self) -> Ledger {
         let held =
-            |origin: &Box<Origin>| origin.joiner.held_lines() + Lines(u64::from(origin.framer.holds_line()));
-        let partial: Lines = self.origins.iter().flatten().map(held).sum();
+            |origin: &Origin| origin.joiner.held_lines() + Lines(u64::from(origin.framer.holds_line()));
+        let partial: Lines = self.origins.iter().flatten().map(|origin| held(origin)).sum();
         let mut ledger = self.core.ledger();
         ledger.lines_in += partial;
         ledger.lines_partial = partial;
