@@ -195,6 +195,7 @@ fn apply(args: &Args, config: &mut Config) {
             };
         }
     }
+    config.until_eof |= args.until_eof;
     if let Some(timeout) = args.shutdown_timeout {
         config.shutdown_timeout = timeout;
     }
@@ -245,6 +246,7 @@ fn run(config: &Config) -> Result<Report, StartError> {
             let _ = ended.send(());
         })?;
         let mut overdue = Box::pin(tokio::time::sleep(Duration::MAX));
+        let mut asked = false;
         loop {
             tokio::select! {
                 _ = &mut end => return Ok(daemon.join()),
@@ -256,13 +258,17 @@ fn run(config: &Config) -> Result<Report, StartError> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if daemon.stop() {
+            // The daemon may have stopped by itself before; that is not the user's first signal.
+            if !std::mem::replace(&mut asked, true) {
+                daemon.stop();
                 tracing::info!(within = ?config.shutdown_timeout, "stopping");
                 overdue = Box::pin(tokio::time::sleep(config.shutdown_timeout + GRACE));
             } else {
                 tracing::error!("stopped at once by a second signal, what was not delivered is lost");
                 std::process::exit(1);
             }
+            tracing::info!(within = ?config.shutdown_timeout, "stopping");
+            daemon.stop();
         }
     })
 }

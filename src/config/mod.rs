@@ -68,6 +68,8 @@ pub struct Config {
     pub identity: Identity,
     /// How long stopping may take before what is undelivered is given up and named (`shutdown_timeout`).
     pub shutdown_timeout: Duration,
+    /// Somebody waits for the inputs to end (`--until-eof`; not a key of the file).
+    pub until_eof: bool,
 }
 
 impl Default for Config {
@@ -82,6 +84,7 @@ impl Default for Config {
             identity: Identity::default(),
             // Two seconds less than the ten that Docker waits between SIGTERM and SIGKILL.
             shutdown_timeout: Duration::from_secs(8),
+            until_eof: false,
         }
     }
 }

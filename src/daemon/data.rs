@@ -30,12 +30,14 @@ const PIECE: usize = 16 * 1024;
 const BALANCE_EVERY: Duration = Duration::from_secs(1);
 
 /// What the data thread leaves behind.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct DataEnd {
     /// The books.
     pub ledger: Ledger,
     /// Sources that were ever opened.
     pub sources: usize,
+    /// Inputs that could not be read to their end, each with the reason.
+    pub broken_inputs: Vec<String>,
 }
 
 /// The data thread's belongings.
@@ -132,13 +134,15 @@ impl DataThread {
     }
 
     fn end(mut self, closed_by: ClosedBy) -> DataEnd {
+        self.stop.await_end();
         while !self.intake.engine.finish_some(closed_by, clock::now()) {
             self.intake.hand_over(BATCH_BYTES);
         }
         self.intake.hand_over(1);
         self.balance();
         let sources = self.readers.iter().map(Reader::sources).sum();
-        DataEnd { ledger: self.intake.engine.ledger(), sources }
+        let broken_inputs = self.readers.iter().filter_map(Reader::broken).map(str::to_owned).collect();
+        DataEnd { ledger: self.intake.engine.ledger(), sources, broken_inputs }
     }
 }
 

@@ -48,9 +48,7 @@ pub struct DeliverThread {
     pub stop: Arc<Stop>,
     /// How the output stands, for everybody.
     pub published: Arc<Mutex<Standing>>,
-    /// The inputs end by themselves, so somebody waits for the end: without any progress for the stop's time, give up.
-    pub impatient: bool,
-    /// That has happened.
+    /// Nothing moved for the stop's time while somebody waited for the end.
     pub given_up: bool,
 }
 
@@ -85,16 +83,24 @@ impl DeliverThread {
             // The data thread may be waiting for a line that never comes.
             self.stop.request(clock::now().arrival);
         }
-        // After a failure the data thread may still be handing over; what it made is counted, not sent.
-        while let Taken::Batch(batch) = self.taker.take(self.stop.timeout()) {
-            count_untaken(&batch, 0, &mut end);
-        }
+        self.drain(&mut end);
         end.standing = match self.output {
             // What is left to wait for was waited for above.
             Output::Kafka(kafka) => kafka.close(Duration::ZERO),
             other => other.standing(),
         };
         end
+    }
+
+    /// After a failure the data thread is still handing over; what it made is counted, not sent.
+    fn drain(&self, end: &mut DeliverEnd) {
+        loop {
+            match self.taker.take(IDLE_LOOK) {
+                Taken::Batch(batch) => count_untaken(&batch, 0, end),
+                Taken::Nothing => {}
+                Taken::End => return,
+            }
+        }
     }
 
     /// Offers a batch until it is taken. An error is one that ends the output.
@@ -111,7 +117,7 @@ impl DeliverThread {
                 Ok(0) => {
                     self.output.wait(IDLE_LOOK);
                     self.publish();
-                    if self.impatient && patience.is_over(&self.output.standing(), now.arrival) {
+                    if self.stop.is_awaited() && patience.is_over(&self.output.standing(), now.arrival) {
                         self.stop.request(now.arrival);
                         self.given_up = true;
                     }

@@ -8,6 +8,7 @@
 //! Every queue between them is bounded; the data thread never talks to the network, and waits for the output only
 //! when its batches are full.
 
+pub mod cgroup;
 pub mod clock;
 pub mod data;
 pub mod deliver;
@@ -71,7 +72,6 @@ pub enum StartError {
 /// A running sidecar.
 pub struct Daemon {
     stop: Arc<Stop>,
-    wake: Arc<Wake>,
     ledger: Arc<Mutex<Ledger>>,
     standing: Arc<Mutex<Standing>>,
     read: BytesRead,
@@ -84,10 +84,12 @@ impl Daemon {
     /// Starts the threads. `on_end` is called by the last one when it ends.
     pub fn start(config: &Config, on_end: impl FnOnce() + Send + 'static) -> Result<Daemon, StartError> {
         let started = clock::now().arrival;
-        let stop = Arc::new(Stop::new(config.shutdown_timeout));
         let wake = Arc::new(Wake::default());
+        let stop = Arc::new(Stop::new(config.shutdown_timeout, Arc::clone(&wake)));
         let readers = readers(config, &wake)?;
-        let until_eof = readers_end(config);
+        if inputs_end(config) {
+            stop.await_end();
+        }
         let [output] = config.outputs.as_slice() else {
             return Err(StartError::Outputs(config.outputs.len()));
         };
@@ -99,7 +101,7 @@ impl Daemon {
         let data = DataThread {
             intake: Intake::new(engine(config)?, giver),
             readers,
-            wake: Arc::clone(&wake),
+            wake,
             stop: Arc::clone(&stop),
             published: Arc::clone(&ledger),
             read: read.clone(),
@@ -109,12 +111,10 @@ impl Daemon {
             taker,
             stop: Arc::clone(&stop),
             published: Arc::clone(&standing),
-            impatient: until_eof,
             given_up: false,
         };
         Ok(Daemon {
             stop,
-            wake,
             ledger,
             standing,
             read,
@@ -130,9 +130,7 @@ impl Daemon {
 
     /// Asks the threads to end, within the config's time. False when that was asked before.
     pub fn stop(&self) -> bool {
-        let first = self.stop.request(clock::now().arrival);
-        self.wake.raise();
-        first
+        self.stop.request(clock::now().arrival)
     }
 
     /// The books of the last second.
@@ -153,10 +151,10 @@ impl Daemon {
     /// Waits for the end.
     pub fn join(self) -> Report {
         // With `panic = "abort"` a thread that panicked takes the process along, so there is always an end to join.
-        let DataEnd { ledger, sources } = self.data.join().unwrap_or_default();
+        let DataEnd { ledger, sources, broken_inputs } = self.data.join().unwrap_or_default();
         let delivery = self.deliver.join().unwrap_or_default();
         let seconds = clock::now().arrival.since(self.started).as_secs_f64();
-        Report { ledger, delivery, sources, seconds }
+        Report { ledger, delivery, sources, broken_inputs, seconds }
     }
 }
 
@@ -189,7 +187,7 @@ fn engine(config: &Config) -> Result<Engine, StartError> {
     Ok(Engine::new(Options {
         storm: config.storm.clone(),
         // Half for the engine; the rest is for what is on its way to the output, buffers, and the program itself.
-        memory_max: Bytes(config.memory_max.0 / 2),
+        memory_max: Bytes(cgroup::memory_max(config.memory_max).0 / 2),
         lane: LaneId(u128::from_ne_bytes(random()?)),
         seed: u64::from_ne_bytes(random()?),
         identity: config.identity.clone(),
@@ -236,10 +234,30 @@ fn reader(config: &Config, input: &Input, wake: &Arc<Wake>) -> Result<Reader, St
     }
 }
 
-/// Whether the inputs end by themselves, so that somebody is waiting for the end.
-fn readers_end(config: &Config) -> bool {
-    config.inputs.iter().all(|input| match &input.kind {
-        InputKind::Tail(options) => options.until_eof,
-        InputKind::Stdin => true,
-    })
+/// Whether the inputs end by themselves and soon, so that somebody is waiting for the end. A pipe does not: while
+/// nothing leaves, its writer waits.
+fn inputs_end(config: &Config) -> bool {
+    let ends = |input: &Input| matches!(&input.kind, InputKind::Tail(options) if options.until_eof);
+    config.until_eof || config.inputs.iter().all(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TailOptions;
+
+    #[test]
+    fn a_pipe_is_not_given_up_while_its_writer_lives() {
+        #[track_caller]
+        fn check(kinds: &[InputKind], until_eof: bool, want: bool) {
+            let inputs = kinds.iter().map(|kind| Input::new("x", kind.clone())).collect();
+            assert_eq!(inputs_end(&Config { inputs, until_eof, ..Config::default() }), want, "{kinds:?}");
+        }
+        let tail = |until_eof| InputKind::Tail(TailOptions { until_eof, ..TailOptions::default() });
+        check(&[tail(true)], false, true);
+        check(&[tail(false)], false, false);
+        check(&[InputKind::Stdin], false, false);
+        check(&[tail(true), InputKind::Stdin], false, false);
+        check(&[InputKind::Stdin], true, true);
+    }
 }

@@ -35,6 +35,8 @@ pub struct Reader {
     settings: Settings,
     /// The engine's origin for each of the input's sources, in the order in which they were opened.
     origins: Vec<OriginId>,
+    /// Why the input could not be read to its end.
+    broken: Option<String>,
 }
 
 enum Input {
@@ -56,22 +58,30 @@ pub struct Progress {
 impl Reader {
     /// Reads followed files.
     pub fn tail(tail: Tail, settings: Settings) -> Reader {
-        Reader { input: Input::Tail(Box::new(tail)), settings, origins: Vec::new() }
+        Reader { input: Input::Tail(Box::new(tail)), settings, origins: Vec::new(), broken: None }
     }
 
     /// Reads a pipe.
     pub fn stdin(stdin: Stdin, settings: Settings) -> Reader {
-        Reader { input: Input::Stdin(stdin), settings, origins: Vec::new() }
+        Reader { input: Input::Stdin(stdin), settings, origins: Vec::new(), broken: None }
     }
 
-    /// Sources opened so far.
+    /// Sources opened so far; a pipe is one, also when nothing comes out of it.
     pub fn sources(&self) -> usize {
-        self.origins.len()
+        match self.input {
+            Input::Tail(_) => self.origins.len(),
+            Input::Stdin(_) => 1,
+        }
+    }
+
+    /// Why the input could not be read to its end.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
     }
 
     /// Takes at most `share` from the input into the engine.
     pub fn poll(&mut self, now: Now, share: Bytes, intake: &mut Intake) -> Progress {
-        let Reader { input, settings, origins } = self;
+        let Reader { input, settings, origins, broken } = self;
         match input {
             Input::Tail(tail) => {
                 let progress =
@@ -79,8 +89,16 @@ impl Reader {
                 Progress { more: progress.more, done: progress.done, next_look: Some(tail.next_look()) }
             }
             Input::Stdin(stdin) => {
-                let progress =
-                    stdin.poll(share, &mut |event| on_stdin(event, settings, origins, intake, now));
+                let progress = stdin.poll(share, &mut |event| match event {
+                    stdin::Event::Data { offset, bytes } => {
+                        if origins.is_empty() {
+                            origins.push(intake.open(pipe_source(settings)));
+                        }
+                        let origin = origins[0];
+                        intake.data(Chunk { origin, offset, bytes }, now);
+                    }
+                    stdin::Event::Failed { reason } => *broken = Some(reason),
+                });
                 if progress.done {
                     origins.iter().for_each(|origin| intake.end_generation(*origin, now));
                 }
@@ -122,22 +140,6 @@ fn on_tail(
     }
 }
 
-fn on_stdin(
-    event: stdin::Event<'_>,
-    settings: &Settings,
-    origins: &mut Vec<OriginId>,
-    intake: &mut Intake,
-    now: Now,
-) {
-    if origins.is_empty() {
-        origins.push(intake.open(Source { name: format!("{}/stdin", settings.node), ..source(settings) }));
-    }
-    match event {
-        stdin::Event::Data { offset, bytes } => intake.data(Chunk { origin: origins[0], offset, bytes }, now),
-        stdin::Event::Failed { reason } => tracing::error!(reason, "cannot read standard input to its end"),
-    }
-}
-
 fn source(settings: &Settings) -> Source {
     Source {
         name: String::new(),
@@ -145,7 +147,12 @@ fn source(settings: &Settings) -> Source {
         format: settings.format,
         collapse: settings.collapse,
         line: settings.line.clone(),
+        stays: false,
     }
+}
+
+fn pipe_source(settings: &Settings) -> Source {
+    Source { name: format!("{}/stdin", settings.node), ..source(settings) }
 }
 
 /// A followed file. Docker and Kubernetes tell the container in the path; then the stream is the container's, so
@@ -157,7 +164,7 @@ fn file_source(path: &Path, settings: &Settings) -> Source {
         Some(container) => format!("{}/{}", settings.node, container.id),
         None => format!("{}:{shown}", settings.node),
     };
-    let mut source = Source { name, ..source(settings) };
+    let mut source = Source { name, stays: true, ..source(settings) };
     source.place.path = Some(shown);
     source.place.container = container;
     source

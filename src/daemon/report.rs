@@ -14,6 +14,8 @@ pub struct Report {
     pub delivery: DeliverEnd,
     /// Sources that were ever opened.
     pub sources: usize,
+    /// Inputs that could not be read to their end, each with the reason.
+    pub broken_inputs: Vec<String>,
     /// How long the run took.
     pub seconds: f64,
 }
@@ -24,6 +26,7 @@ impl Report {
         self.ledger.conservation_error == 0
             && self.delivery.undelivered_records() == 0
             && self.delivery.error.is_none()
+            && self.broken_inputs.is_empty()
     }
 
     /// The ledger as one JSON object (`interface.md`).
@@ -60,6 +63,7 @@ impl Report {
                 self.ledger.conservation_error
             ));
         }
+        all.extend(self.broken_inputs.iter().cloned());
         if let Some(error) = &self.delivery.error {
             all.push(error.clone());
         }

@@ -1,8 +1,10 @@
 //! Stopping: asked for once, seen by every thread, with one deadline for all of it.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::wake::Wake;
 use crate::units::Monotonic;
 
 /// The request to stop.
@@ -11,17 +13,33 @@ pub struct Stop {
     /// How long stopping may take.
     timeout: Duration,
     deadline: OnceLock<Monotonic>,
+    awaited: AtomicBool,
+    /// Who sleeps must hear it.
+    wake: Arc<Wake>,
 }
 
 impl Stop {
     /// Nobody has asked yet; once somebody does, everything ends within `timeout`.
-    pub fn new(timeout: Duration) -> Stop {
-        Stop { timeout, deadline: OnceLock::new() }
+    pub fn new(timeout: Duration, wake: Arc<Wake>) -> Stop {
+        Stop { timeout, deadline: OnceLock::new(), awaited: AtomicBool::new(false), wake }
     }
 
     /// Asks everybody to stop. False when somebody did so before.
     pub fn request(&self, now: Monotonic) -> bool {
-        self.deadline.set(now + self.timeout).is_ok()
+        let first = self.deadline.set(now + self.timeout).is_ok();
+        self.wake.raise();
+        first
+    }
+
+    /// Says that the inputs end by themselves, or have ended: somebody waits for the end.
+    pub fn await_end(&self) {
+        self.awaited.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody waits for the end. Then an output that does not move for [`Stop::timeout`] is given up; else
+    /// it is waited for, and the inputs with it.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Acquire)
     }
 
     /// Whether to stop.
