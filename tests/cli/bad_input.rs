@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::process::{Running, feed, run, squall};
 use crate::support::records::split_ledger;
@@ -137,11 +137,25 @@ fn as_nobody(folder: &Path, command: &Command) -> Command {
         .expect("a program in the folder");
     let mut other = Command::new(program);
     other.current_dir(folder).args(command.get_args()).env_clear().uid(NOBODY).gid(NOBODY);
-    other.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    other.stdout(Stdio::piped()).stderr(Stdio::piped());
     other
 }
 
 const NOBODY: u32 = 65_534;
+
+#[test]
+fn an_empty_pipe_is_fine_and_one_that_cannot_be_read_is_not() {
+    #[track_caller]
+    fn check(stdin: Stdio, code: i32) {
+        let folder = folder();
+        let args = ["run", "--stdin", "--until-eof", "--to", "blackhole", "--json"];
+        let ended = Running::start(squall(folder.path(), args).stdin(stdin)).end();
+        ended.expect_code(code);
+        assert_eq!(split_ledger(&ended.stdout).1["lines_in"], 0);
+    }
+    check(Stdio::null(), 0);
+    check(fs::File::open(std::env::temp_dir()).expect("a directory opens").into(), 1);
+}
 
 #[test]
 fn an_output_that_cannot_be_opened_is_named() {
