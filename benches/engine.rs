@@ -84,7 +84,7 @@ fn table(bencher: divan::Bencher, texts: &[Vec<u8>], foldable: bool) {
     let mut catalog = Catalog::new(10_000, 1);
     bencher.counter(ItemsCount::new(texts.len())).bench_local(|| {
         for text in texts {
-            let query = Query { stream: 0, text, salt: 0, foldable };
+            let query = Query { stream: 0, text, salt: 0, parse_error: None, foldable };
             if catalog.find(query).is_none() {
                 catalog.insert(query);
             }
@@ -106,7 +106,7 @@ fn table_mixed(bencher: divan::Bencher) {
 fn encode_mixed(bencher: divan::Bencher) {
     let texts = texts(&mixed());
     let envelope = Envelope::new("bench/stderr", IoStream::Stderr, &Place::default(), &Identity::default());
-    let label = Label { template: TemplateId(7), level: None };
+    let label = Label { template: TemplateId(7), level: None, parse_error: None };
     let mut encoder = Encoder::new(LaneId(1), 1, Bytes(900_000));
     let mut spare = Batch::default();
     bencher.counter(ItemsCount::new(texts.len())).bench_local(|| {

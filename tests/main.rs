@@ -4,8 +4,14 @@
 //! |---|---|
 //! | `broker` | the real program against a real Apache Kafka |
 //! | `tidy` | the source itself: who may use whom, purity, length of files |
+//! | `golden` | whole runs against `tests/golden/<case>/expected` |
+//! | `cli` | the real program on input that ends, and on bad input |
+//! | `daemon` | the real program while it runs: rotation, signals, memory |
 //! | `support` | nothing of squall; what the other modules stand on, tested in place |
 
 mod broker;
+mod cli;
+mod daemon;
+mod golden;
 mod support;
 mod tidy;

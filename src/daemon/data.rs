@@ -132,7 +132,9 @@ impl DataThread {
     }
 
     fn end(mut self, closed_by: ClosedBy) -> DataEnd {
-        self.intake.engine.finish(closed_by, clock::now());
+        while !self.intake.engine.finish_some(closed_by, clock::now()) {
+            self.intake.hand_over(BATCH_BYTES);
+        }
         self.intake.hand_over(1);
         self.balance();
         let sources = self.readers.iter().map(Reader::sources).sum();
@@ -190,8 +192,9 @@ impl Intake {
     }
 
     fn on_time(&mut self, now: Now) {
-        if self.engine.deadline().is_some_and(|deadline| deadline <= now.arrival) {
+        while !self.gone && self.engine.deadline().is_some_and(|deadline| deadline <= now.arrival) {
             self.engine.on_deadline(now);
+            self.hand_over(BATCH_BYTES);
         }
     }
 

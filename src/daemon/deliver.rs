@@ -81,6 +81,10 @@ impl DeliverThread {
         {
             end.error = Some(explain(&error));
         }
+        if end.error.is_some() {
+            // The data thread may be waiting for a line that never comes.
+            self.stop.request(clock::now().arrival);
+        }
         // After a failure the data thread may still be handing over; what it made is counted, not sent.
         while let Taken::Batch(batch) = self.taker.take(self.stop.timeout()) {
             count_untaken(&batch, 0, &mut end);

@@ -4,15 +4,15 @@
 
 use super::frame::IoStream;
 use super::ledger::{Account, Ledger};
-use super::line::Line;
+use super::line::{Line, level};
 use super::record::encode::{Encoder, Label};
 use super::record::envelope::{Envelope, Place};
 use super::record::identity::Identity;
 use super::record::{Batch, LaneId, Notice, Reason};
 use super::storm::novelty::{Flood, Newcomer, Novelty};
 use super::storm::window::{ClosedBy, Folded};
-use super::storm::{Collapse, Limits, Observed, Storms, Verdict};
-use super::template::catalog::{Catalog, EntryId, Found, Query, Sighting};
+use super::storm::{Collapse, GRAIN, Limits, Observed, Storms, Verdict};
+use super::template::catalog::{Catalog, Entry, EntryId, Found, Query, Sighting};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// What the engine is made with.
@@ -75,6 +75,12 @@ struct Stream {
     collapse: Collapse,
     account: Account,
     novelty: Novelty,
+}
+
+impl Stream {
+    fn size(&self) -> usize {
+        size_of::<Stream>() + self.envelope.size() + self.novelty.size()
+    }
 }
 
 impl Core {
@@ -143,6 +149,7 @@ impl Core {
             stream: id.0,
             text: line.text.strip_suffix(b"\r").unwrap_or(line.text),
             salt: line.truncated.map_or(0, |truncated| truncated.xxh3),
+            parse_error: line.parse_error,
             foldable: stream.collapse != Collapse::Never,
         };
         match self.catalog.find(query) {
@@ -160,7 +167,8 @@ impl Core {
         }
         let verdict = self.storms.observe(Observed {
             entry: found.entry,
-            sighting: Some(found.sighting),
+            // A line that was cut off may be a new one that only begins like this: it is sent, and says so.
+            sighting: Some(if line.complete { found.sighting } else { Sighting::NewValue }),
             failing,
             collapse: self.streams[id.0 as usize].collapse,
             line: folded(line, text, now),
@@ -205,7 +213,7 @@ impl Core {
     fn forward(&mut self, id: StreamId, entry: EntryId, line: &Line<'_>) {
         let stream = &mut self.streams[id.0 as usize];
         let entry = self.catalog.entry(entry);
-        let label = Label { template: entry.template, level: entry.level };
+        let label = label(entry, line.text);
         self.encoder.line(&stream.envelope, line, Some(label));
         stream.account.verbatim += Lines(1);
     }
@@ -248,9 +256,10 @@ impl Core {
         self.storms.deadline().into_iter().chain(self.next_flood).min()
     }
 
-    /// Closes what is over.
+    /// Closes what is over: [`SHARE`] windows at most, so that the batch stays small. When there are more, the deadline
+    /// is still over afterwards.
     pub fn on_deadline(&mut self, now: Now) {
-        for (entry, closed_by) in self.storms.all_due(now.arrival) {
+        for (entry, closed_by) in self.storms.due(now.arrival, SHARE) {
             self.close(entry, closed_by);
         }
         if self.next_flood.is_some_and(|due| due <= now.arrival) {
@@ -258,24 +267,27 @@ impl Core {
         }
     }
 
-    /// Closes everything.
-    pub fn finish(&mut self, closed_by: ClosedBy, _now: Now) {
+    /// Closes [`SHARE`] windows at most. True when none is left.
+    pub fn finish_some(&mut self, closed_by: ClosedBy) -> bool {
         let mut open = self.storms.open().to_vec();
         // In the order in which the entries were made, so that two runs over the same bytes end alike.
         open.sort_unstable();
-        for entry in open {
+        for &entry in open.iter().take(SHARE) {
             self.close(entry, closed_by);
         }
+        if open.len() > SHARE {
+            return false;
+        }
         self.tell_floods(None);
+        true
     }
 
     fn close(&mut self, entry: EntryId, closed_by: ClosedBy) {
         let known = self.catalog.entry(entry);
-        let label = Label { template: known.template, level: known.level };
         let stream = &mut self.streams[known.stream as usize];
         let (encoder, summaries) = (&mut self.encoder, &mut self.summaries);
         self.storms.close(entry, closed_by, |summary| {
-            encoder.summary(&stream.envelope, summary, label);
+            encoder.summary(&stream.envelope, summary, label(known, summary.text));
             stream.account.summarised += summary.count;
             *summaries += 1;
         });
@@ -293,26 +305,31 @@ impl Core {
             stream.account.noticed += flood.count;
             self.notices += 1;
         }
-        self.next_flood = self.streams.iter().filter_map(|stream| stream.novelty.deadline()).min();
+        let next = self.streams.iter().filter_map(|stream| stream.novelty.deadline()).min();
+        self.next_flood = next.map(|next| now.map_or(next, |now| next.max(now + GRAIN)));
     }
 
     /// Closes windows early and forgets cold entries while the tables take more than they may.
     pub fn relieve(&mut self) {
+        if self.size() as u64 <= self.memory_max.0 {
+            self.catalog.may_grow();
+            return;
+        }
+        self.catalog.stop_growing();
         // A bounded share each time; the next megabyte brings the next share.
-        for _ in 0..RELIEF_SHARE {
-            if self.size() as u64 <= self.memory_max.0 {
-                return;
-            }
-            let oldest = self.storms.oldest();
-            let Some(entry) = oldest.or_else(|| self.catalog.coldest()) else { return };
+        let oldest = self.storms.oldest(SHARE);
+        for &entry in &oldest {
+            self.evict(entry, ClosedBy::Pressure);
+        }
+        for _ in oldest.len()..SHARE {
+            let Some(entry) = self.catalog.coldest() else { return };
             self.evict(entry, ClosedBy::Pressure);
         }
     }
 
     /// Bytes of memory in use.
     pub fn size(&self) -> usize {
-        let streams: usize =
-            self.streams.iter().map(|stream| size_of::<Stream>() + stream.envelope.size()).sum();
+        let streams: usize = self.streams.iter().map(Stream::size).sum();
         self.catalog.size() + self.storms.size() + streams
     }
 
@@ -348,12 +365,20 @@ impl Core {
     }
 }
 
-/// Windows closed or entries forgotten in one go when memory is short.
-const RELIEF_SHARE: usize = 64;
+/// Windows that are closed in one go. A summary is 3 KiB at most, or 15 with 16 examples: together about what one batch
+/// should be.
+const SHARE: usize = 128;
 
 #[inline]
 fn folded<'a>(line: &Line<'_>, text: &'a [u8], now: Now) -> Folded<'a> {
     Folded { text, time: line.time, log_time: line.log_time, offset: line.offset, arrival: now.arrival }
+}
+
+/// What `entry` says of a line with this text.
+#[inline]
+fn label(entry: &Entry, text: &[u8]) -> Label {
+    let level = if entry.level_varies { level::detect(text) } else { entry.level };
+    Label { template: entry.template, level, parse_error: entry.parse_error }
 }
 
 fn flood_notice(flood: &Flood) -> Notice<'_> {

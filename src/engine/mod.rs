@@ -48,7 +48,8 @@ pub struct Source {
 
 /// The pipeline.
 pub struct Engine {
-    origins: Vec<Origin>,
+    /// `None` where a source was closed.
+    origins: Vec<Option<Box<Origin>>>,
     core: Core,
     bytes_in: Bytes,
     until_memory_check: u64,
@@ -63,6 +64,14 @@ struct Origin {
     streams: [Option<StreamId>; 3],
 }
 
+impl Origin {
+    fn size(&self) -> usize {
+        let path = self.source.place.path.as_ref().map_or(0, String::len);
+        let held = self.framer.held() + self.joiner.held_bytes().0 as usize;
+        size_of::<Origin>() + self.source.name.len() + path + held
+    }
+}
+
 impl Engine {
     /// An engine without sources.
     pub fn new(options: Options) -> Engine {
@@ -71,12 +80,12 @@ impl Engine {
 
     /// Takes in a new source.
     pub fn open(&mut self, source: Source) -> OriginId {
-        self.origins.push(Origin {
+        self.origins.push(Some(Box::new(Origin {
             framer: Framer::new(source.format, source.line.length_max),
             joiner: Joiner::new(source.line.clone()),
             source,
             streams: [None; 3],
-        });
+        })));
         OriginId((self.origins.len() - 1) as u32) // sources are files and pipes: far below 2^32
     }
 
@@ -88,8 +97,8 @@ impl Engine {
         }
         self.bytes_in += Bytes(chunk.bytes.len() as u64);
         let core = &mut self.core;
-        let Some(Origin { source, framer, joiner, streams }) = self.origins.get_mut(chunk.origin.0 as usize)
-        else {
+        let Some(Origin { source, framer, joiner, streams }) = at(&mut self.origins, chunk.origin) else {
+            debug_assert!(false, "bytes of a source that was closed");
             return;
         };
         framer.push(chunk.bytes, chunk.offset, &mut |frame| {
@@ -102,9 +111,7 @@ impl Engine {
     /// Partial lines of the container runtime stay, for their end comes in the next file.
     pub fn end_generation(&mut self, origin: OriginId, now: Now) {
         let core = &mut self.core;
-        let Some(Origin { source, framer, joiner, streams }) = self.origins.get_mut(origin.0 as usize) else {
-            return;
-        };
+        let Some(Origin { source, framer, joiner, streams }) = at(&mut self.origins, origin) else { return };
         framer.end_of_file(&mut |frame| {
             joiner.push(frame, now, &mut |line| accept_rarely(core, source, streams, &line, now));
         });
@@ -114,7 +121,7 @@ impl Engine {
     pub fn lost(&mut self, origin: OriginId, reason: Reason, lost: Bytes, now: Now) {
         self.end_generation(origin, now);
         let core = &mut self.core;
-        let Some(Origin { source, streams, .. }) = self.origins.get_mut(origin.0 as usize) else { return };
+        let Some(Origin { source, streams, .. }) = at(&mut self.origins, origin) else { return };
         let known = streams.iter().flatten().next().copied();
         let stream = known.unwrap_or_else(|| stream_of(core, source, streams, IoStream::Unknown));
         core.lost(stream, reason, lost, now);
@@ -125,14 +132,11 @@ impl Engine {
     pub fn close(&mut self, origin: OriginId, now: Now) {
         self.end_generation(origin, now);
         let core = &mut self.core;
-        let Some(Origin { source, framer, joiner, streams }) = self.origins.get_mut(origin.0 as usize) else {
-            return;
-        };
+        let Some(mut gone) = self.origins.get_mut(origin.0 as usize).and_then(Option::take) else { return };
+        let Origin { source, joiner, streams, .. } = &mut *gone;
         joiner.flush(now, &mut |line| accept_rarely(core, source, streams, &line, now));
-        *framer = Framer::new(source.format, source.line.length_max);
-        *joiner = Joiner::new(source.line.clone());
-        for stream in streams.iter_mut().filter_map(Option::take) {
-            core.close_stream(stream);
+        for stream in streams.iter().flatten() {
+            core.close_stream(*stream);
         }
     }
 
@@ -146,25 +150,34 @@ impl Engine {
         self.core.deadline()
     }
 
-    /// Closes what is over by the arrival clock.
+    /// Closes what is over by the arrival clock, or a share of it: then [`Engine::deadline`] is still over, and this is
+    /// to be called again once the batch has left.
     pub fn on_deadline(&mut self, now: Now) {
         self.core.on_deadline(now);
     }
 
     /// Ends everything: windows close, and unfinished lines leave as they are, for nobody will finish them.
     /// But where we are stopped in the middle of something that stays, the half of a line is no line: it is
-    /// held to the end, and read whole next time (`faults.md` 25).
+    /// held to the end, and read whole next time (`faults.md` 25). All of it goes into one batch.
     pub fn finish(&mut self, closed_by: ClosedBy, now: Now) {
-        for index in 0..self.origins.len() {
-            if closed_by == ClosedBy::Shutdown && self.origins[index].source.stays {
+        while !self.finish_some(closed_by, now) {}
+    }
+
+    /// Ends a share of everything, as much as fits into a batch. True when all has ended.
+    pub fn finish_some(&mut self, closed_by: ClosedBy, now: Now) -> bool {
+        for index in 0..self.origins.len() as u32 {
+            let stays = at(&mut self.origins, OriginId(index)).is_some_and(|origin| origin.source.stays);
+            if closed_by == ClosedBy::Shutdown && stays {
                 continue;
             }
-            self.end_generation(OriginId(index as u32), now);
+            self.end_generation(OriginId(index), now);
             let core = &mut self.core;
-            let Origin { source, joiner, streams, .. } = &mut self.origins[index];
+            let Some(Origin { source, joiner, streams, .. }) = at(&mut self.origins, OriginId(index)) else {
+                continue;
+            };
             joiner.flush(now, &mut |line| accept_rarely(core, source, streams, &line, now));
         }
-        self.core.finish(closed_by, now);
+        self.core.finish_some(closed_by)
     }
 
     /// The records that were made since the last [`Engine::take_batch`].
@@ -180,8 +193,8 @@ impl Engine {
     /// The books, balanced now.
     pub fn ledger(&self) -> Ledger {
         let held =
-            |origin: &Origin| origin.joiner.held_lines() + Lines(u64::from(origin.framer.holds_line()));
-        let partial: Lines = self.origins.iter().map(held).sum();
+            |origin: &Box<Origin>| origin.joiner.held_lines() + Lines(u64::from(origin.framer.holds_line()));
+        let partial: Lines = self.origins.iter().flatten().map(held).sum();
         let mut ledger = self.core.ledger();
         ledger.lines_in += partial;
         ledger.lines_partial = partial;
@@ -191,8 +204,10 @@ impl Engine {
 
     /// Bytes of memory in the engine's tables and buffers, batches not counted.
     pub fn size(&self) -> Bytes {
-        let held = |origin: &Origin| origin.framer.held() as u64 + origin.joiner.held_bytes().0;
-        Bytes(self.core.size() as u64 + self.origins.iter().map(held).sum::<u64>())
+        let origins: usize = self.origins.iter().flatten().map(|origin| origin.size()).sum();
+        Bytes(
+            (self.core.size() + origins + self.origins.capacity() * size_of::<Option<Box<Origin>>>()) as u64,
+        )
     }
 
     /// Adding up all windows costs too much to do for each chunk.
@@ -204,6 +219,11 @@ impl Engine {
             self.core.relieve();
         }
     }
+}
+
+/// The source with this number, unless it was closed.
+fn at(origins: &mut [Option<Box<Origin>>], id: OriginId) -> Option<&mut Origin> {
+    origins.get_mut(id.0 as usize)?.as_deref_mut()
 }
 
 /// [`accept`] where it is not worth a copy of the whole second half of the pipeline.

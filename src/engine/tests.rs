@@ -42,10 +42,14 @@ impl World {
         let time = Timestamp(START + (second * 1e9) as i64);
         let time = jiff::Timestamp::from_nanosecond(i128::from(time.0)).expect("in range");
         let text = serde_json::to_string(&format!("{text}\n")).expect("a string");
-        let line = format!("{{\"log\":{text},\"stream\":\"stderr\",\"time\":\"{time}\"}}\n");
-        let chunk = Chunk { origin: self.origin, offset: self.offset, bytes: line.as_bytes() };
+        self.raw(&format!("{{\"log\":{text},\"stream\":\"stderr\",\"time\":\"{time}\"}}\n"));
+    }
+
+    /// Bytes as they stand in the file.
+    fn raw(&mut self, bytes: &str) {
+        let chunk = Chunk { origin: self.origin, offset: self.offset, bytes: bytes.as_bytes() };
         self.engine.push(chunk, self.now());
-        self.offset += line.len() as u64;
+        self.offset += bytes.len() as u64;
         self.collect();
     }
 
@@ -277,6 +281,134 @@ fn a_new_status_is_not_hidden_by_a_storm() {
     world.line(50.2, "upstream failed status=503");
     assert_eq!(world.verbatim(), before + 2);
     world.finish(ClosedBy::End);
+}
+
+#[test]
+fn a_new_value_is_not_hidden_by_a_storm_of_repeats() {
+    let mut world = World::new(Collapse::Storms, Limits::default());
+    for tick in 0..200 {
+        world.line(f64::from(tick) * 0.01, "upstream failed on shard 71");
+    }
+    let before = world.verbatim();
+    world.line(2.1, "upstream failed on shard 79");
+    assert_eq!(world.verbatim(), before + 1, "the shard never changed in 200 lines");
+    world.finish(ClosedBy::End);
+}
+
+#[test]
+fn fault_025_a_line_without_its_end_is_sent_as_such() {
+    let mut world = World::new(Collapse::Storms, Limits::default());
+    let source = Source { name: "x".into(), format: Format::Plain, ..Source::default() };
+    world.origin = world.engine.open(source);
+    world.raw(&"took 1234 ms\n".repeat(200));
+    world.raw("took 12");
+    world.engine.end_generation(world.origin, world.now());
+    world.raw("took 1234 ms\ntook 1234 ms");
+    world.finish(ClosedBy::End);
+    let cut = |record: &&&Value| record["squall"]["complete"] == false;
+    let lines = world.of("line");
+    let told: Vec<&str> = lines.iter().filter(cut).filter_map(|record| record["message"].as_str()).collect();
+    assert_eq!(told, ["took 12", "took 1234 ms"]);
+}
+
+#[test]
+fn fault_032_broken_lines_do_not_hide_among_whole_ones() {
+    let mut world = World::new(Collapse::Storms, Limits::default());
+    for tick in 0..200 {
+        world.line(f64::from(tick) * 0.01, &format!("connection timeout after {tick} ms"));
+    }
+    let before = world.verbatim();
+    (0..50).for_each(|tick| world.raw(&format!("connection timeout after {tick} ms\n")));
+    world.finish(ClosedBy::End);
+    let broken = |record: &&&Value| record["squall"]["parse_error"].is_string();
+    let lines = world.of("line");
+    assert_eq!(lines[before..].iter().filter(broken).count(), lines.len() - before);
+    assert!((5..50).contains(&(lines.len() - before)), "{}", lines.len() - before);
+    let summaries = world.of("summary");
+    let broken: Vec<u64> =
+        summaries.iter().filter(broken).filter_map(|record| record["squall"]["count"].as_u64()).collect();
+    assert_eq!(broken, [50 - (lines.len() - before) as u64], "folded by themselves");
+}
+
+#[test]
+fn a_level_written_in_digits_is_the_lines_own() {
+    let mut world = World::new(Collapse::Storms, Limits::default());
+    for text in
+        ["<14>app: tick", "<11>app: tick", r#"{"level":30,"msg":"tick"}"#, r#"{"level":50,"msg":"tick"}"#]
+    {
+        world.line(0.0, text);
+    }
+    let levels: Vec<&str> =
+        world.records.iter().filter_map(|record| record["log"]["level"].as_str()).collect();
+    assert_eq!(levels, ["info", "error", "info", "error"]);
+}
+
+/// An engine in which `entries` templates repeat, each a little later than the one before.
+fn crowd(entries: u32, apart: Duration) -> World {
+    let mut world = World::new(Collapse::Storms, Limits { novelty_per_second: 100_000, ..Limits::default() });
+    for entry in 0..entries {
+        let word: String = (0..4).map(|at| (b'a' + (entry / 26u32.pow(at) % 26) as u8) as char).collect();
+        (0..10).for_each(|_| world.line(0.0, &format!("unit {word} is idle")));
+        world.arrival = world.arrival + apart;
+    }
+    assert_eq!(world.engine.ledger().lines_open, Lines(u64::from(entries) * 5));
+    world
+}
+
+#[test]
+fn many_deadlines_are_few_wake_ups() {
+    let mut world = crowd(2_000, Duration::from_millis(4));
+    let mut wake_ups = 0;
+    while let Some(deadline) = world.engine.deadline() {
+        world.arrival = world.arrival.max(deadline);
+        world.engine.on_deadline(world.now());
+        world.collect();
+        wake_ups += 1;
+    }
+    // 8 s of window ends and as long of quiet ones, ten times a second.
+    assert!(wake_ups < 200, "{wake_ups}");
+    let told: u64 = world.summaries().iter().map(|(count, _, _)| count).sum();
+    assert_eq!(told, 10_000);
+}
+
+#[test]
+fn closing_many_windows_makes_many_small_batches() {
+    let mut world = crowd(2_000, Duration::ZERO);
+    world.arrival = world.arrival + Duration::from_secs(10);
+    let (mut batches, mut largest) = (0, 0);
+    while world.engine.deadline().is_some_and(|deadline| deadline <= world.arrival) {
+        world.engine.on_deadline(world.now());
+        largest = largest.max(world.engine.batch().metas.len());
+        batches += 1;
+        world.collect();
+    }
+    assert_eq!(world.summaries().len(), 2_000);
+    assert!((4..100).contains(&batches) && largest <= 256, "{batches} batches, {largest} records");
+    let mut world = crowd(2_000, Duration::ZERO);
+    let mut largest = 0;
+    while !world.engine.finish_some(ClosedBy::End, world.now()) {
+        largest = largest.max(world.engine.batch().metas.len());
+        world.collect();
+    }
+    world.collect();
+    assert_eq!(world.summaries().len(), 2_000);
+    assert!(largest <= 256, "{largest} records");
+}
+
+#[test]
+fn sources_that_are_gone_take_no_memory() {
+    let mut engine = Engine::new(Options::default());
+    let mut sizes = Vec::new();
+    for _ in 0..20_000 {
+        let origin =
+            engine.open(Source { name: "x".repeat(100), format: Format::Plain, ..Source::default() });
+        engine.push(Chunk { origin, offset: 0, bytes: b"hello\nhel" }, Now::default());
+        engine.close(origin, Now::default());
+        engine.take_batch(Default::default());
+        sizes.push(engine.size().0);
+    }
+    assert_eq!(engine.ledger().lines_in, Lines(40_000));
+    assert!(sizes[19_999] < sizes[0] + 20_000 * 16, "{} → {}", sizes[0], sizes[19_999]);
 }
 
 #[test]

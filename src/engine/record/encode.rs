@@ -34,8 +34,10 @@ pub struct Encoder {
 pub struct Label {
     /// The template's id.
     pub template: TemplateId,
-    /// The level of its lines.
+    /// The level of the line, or of the first one that a summary stands for.
     pub level: Option<Level>,
+    /// Why the envelopes of its lines could not be understood.
+    pub parse_error: Option<&'static str>,
 }
 
 impl Encoder {
@@ -117,6 +119,7 @@ impl Encoder {
         self.word(",\"state\":\"", if summary.open { "open" } else { "closed" });
         self.word(",\"closed_by\":\"", summary.closed_by.as_str());
         self.raw(b",\"exact\":true");
+        self.parse_error(label.parse_error);
         self.values(&summary.values);
         self.examples(summary.examples);
         self.end(start, envelope, Kind::Summary, summary.count, summary.last);
@@ -207,10 +210,7 @@ impl Encoder {
         if !line.complete {
             self.raw(b",\"complete\":false");
         }
-        if let Some(error) = line.parse_error {
-            self.raw(b",\"parse_error\":");
-            json::string(&mut self.batch.bytes, error.as_bytes());
-        }
+        self.parse_error(line.parse_error);
         if extra_dropped {
             self.field(",\"extra_dropped_bytes\":", line.extra.len() as u64);
         }
@@ -218,6 +218,12 @@ impl Encoder {
         if !message.kept.is_ascii() && std::str::from_utf8(message.kept).is_err() {
             self.word(",\"raw_b64\":\"", &BASE64.encode(message.kept));
         }
+    }
+
+    fn parse_error(&mut self, error: Option<&'static str>) {
+        let Some(error) = error else { return };
+        self.raw(b",\"parse_error\":");
+        json::string(&mut self.batch.bytes, error.as_bytes());
     }
 
     fn values(&mut self, values: &[SlotValues]) {

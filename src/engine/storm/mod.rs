@@ -22,6 +22,10 @@ use crate::units::{Lines, Monotonic, Timestamp};
 /// Storming entries whose variables are measured at the same time.
 pub const STATISTICS_MAX: usize = 256;
 
+/// How much later than it should a window may close by the arrival clock: looking for those that are due costs a glance
+/// at each open one, so ten thousand of them must not be looked at ten thousand times.
+pub const GRAIN: Duration = Duration::from_millis(100);
+
 /// How far folding goes for an input (`inputs.*.collapse`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Collapse {
@@ -124,6 +128,8 @@ struct State {
     busy: i64,
     /// When the last line came.
     last_arrival: Monotonic,
+    /// Where the entry stands in [`Storms::open`], while it has an episode.
+    open_at: u32,
     episode: Option<Box<Episode>>,
 }
 
@@ -203,6 +209,7 @@ impl Storms {
         let state = &mut self.states[entry.0 as usize];
         state.episode = Some(Box::new(Episode::new(self.next_episode)));
         state.busy = state.rate.second();
+        state.open_at = self.open.len() as u32; // as many as there are entries, whose numbers are 32 bits
         self.next_episode += 1;
         self.open.push(entry);
     }
@@ -232,20 +239,24 @@ impl Storms {
         Some((window.values.as_mut()?, window.id as u32))
     }
 
-    /// When [`Storms::next_due`] should be asked again, if no line comes.
+    /// When [`Storms::due`] should be asked again, if no line comes.
     pub fn deadline(&self) -> Option<Monotonic> {
         self.next_deadline
     }
 
-    /// All entries whose window or episode is over by the arrival clock, each with the reason; none is left due.
-    /// The caller [closes](Storms::close) them.
-    pub fn all_due(&mut self, now: Monotonic) -> Vec<(EntryId, ClosedBy)> {
+    /// Entries whose window or episode is over by the arrival clock, each with the reason: all of them, or `most`, and
+    /// then the deadline stays over. The caller [closes](Storms::close) them.
+    pub fn due(&mut self, now: Monotonic, most: usize) -> Vec<(EntryId, ClosedBy)> {
         if self.next_deadline.is_none_or(|next| next > now) {
             return Vec::new();
         }
         let mut due = Vec::new();
         let mut next: Option<Monotonic> = None;
         for &entry in &self.open {
+            if due.len() == most {
+                self.next_deadline = Some(now);
+                return due;
+            }
             let state = &self.states[entry.0 as usize];
             let Some(episode) = &state.episode else { continue };
             let quiet = state.last_arrival + self.limits.quiet;
@@ -262,7 +273,7 @@ impl Storms {
             }
             next = Some(next.map_or(at, |next| next.min(at)));
         }
-        self.next_deadline = next;
+        self.next_deadline = next.map(|next| next.max(now + GRAIN));
         due
     }
 
@@ -294,7 +305,11 @@ impl Storms {
         state.episode = None;
         state.passed = 0;
         state.storming = false;
-        self.open.retain(|&other| other != entry);
+        let at = state.open_at;
+        self.open.swap_remove(at as usize);
+        if let Some(moved) = self.open.get(at as usize) {
+            self.states[moved.0 as usize].open_at = at;
+        }
     }
 
     /// Lines that are folded and not yet told, by entry, read from the windows themselves: one side of the ledger's
@@ -304,9 +319,12 @@ impl Storms {
         self.open.iter().filter_map(episode).map(|(entry, episode)| (entry, episode.window.count))
     }
 
-    /// The episode that has been quiet for the longest time: the first to close when memory is short.
-    pub fn oldest(&self) -> Option<EntryId> {
-        self.open.iter().copied().min_by_key(|entry| self.states[entry.0 as usize].last_arrival)
+    /// The `most` episodes that have been quiet for the longest time: the first to close when memory is short.
+    pub fn oldest(&self, most: usize) -> Vec<EntryId> {
+        let mut oldest = self.open.clone();
+        oldest.sort_unstable_by_key(|entry| (self.states[entry.0 as usize].last_arrival, *entry));
+        oldest.truncate(most);
+        oldest
     }
 
     /// Bytes of memory in use.
@@ -335,6 +353,7 @@ impl State {
             storming: false,
             busy: 0,
             last_arrival: Monotonic(0),
+            open_at: 0,
             episode: None,
         }
     }

@@ -103,6 +103,11 @@ impl Novelty {
         (flood.count > Lines(0)).then_some(flood)
     }
 
+    /// Bytes of memory behind this limit.
+    pub fn size(&self) -> usize {
+        self.flood.as_ref().map_or(0, |flood| flood.size())
+    }
+
     /// Lines that were held back and are not told yet.
     pub fn lines_open(&self) -> Lines {
         self.flood.as_ref().map_or(Lines(0), |flood| flood.count)
@@ -141,6 +146,13 @@ impl Flood {
             self.examples.push(shortened(newcomer.text).into());
         }
         false
+    }
+
+    fn size(&self) -> usize {
+        let patterns: usize = self.families.iter().map(|family| family.pattern.len()).sum();
+        let examples: usize =
+            self.examples.iter().map(|example| example.len() + size_of::<Box<[u8]>>()).sum();
+        size_of::<Flood>() + self.families.capacity() * size_of::<Family>() + patterns + examples
     }
 
     /// The family of all lines whose own found no room.

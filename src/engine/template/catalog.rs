@@ -14,7 +14,7 @@ use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
 
 use super::body_cache::BodyCache;
-use super::enums::Enums;
+use super::enums::{self, Enums};
 use super::mask::{Mask, Slots, TemplateId, template_id};
 use crate::engine::line::level::{self, Level};
 
@@ -51,6 +51,9 @@ pub struct Query<'a> {
     pub text: &'a [u8],
     /// Mixed into the body's identity: the hash of text that was cut off, else 0.
     pub salt: u64,
+    /// Why the line's envelope could not be understood. Such lines have entries of their own: the first must not hide
+    /// among whole lines that look like it.
+    pub parse_error: Option<&'static str>,
     /// Whether the line may be folded. If not, nobody needs to know repeats and new values: tier 0 may be passed over
     /// when it does not pay, and values are not watched.
     pub foldable: bool,
@@ -68,8 +71,14 @@ pub struct Entry {
     /// Lines ever found here.
     lines: u64,
     enums: Option<Box<Enums>>,
-    /// Its lines' level.
+    /// All of its variables have had more values than an enum has: none is watched any more.
+    free: bool,
+    /// Its first line's level.
     pub level: Option<Level>,
+    /// The level stands in a variable (`<14>`, `"level":30`), so each line has its own.
+    pub level_varies: bool,
+    /// Why its lines' envelopes could not be understood.
+    pub parse_error: Option<&'static str>,
     /// Whether its lines are warn or worse, or speak of failure.
     pub failing: bool,
     touched: bool,
@@ -88,6 +97,8 @@ pub struct Catalog {
     free: Vec<u32>,
     hand: usize,
     entries_max: usize,
+    /// Entries that there is room for now: `entries_max`, or fewer while memory is short.
+    room: usize,
     enums_held: usize,
     ever: u64,
     slots: Slots,
@@ -110,6 +121,7 @@ impl Catalog {
             free: Vec::new(),
             hand: 0,
             entries_max: entries_max.max(1),
+            room: entries_max.max(1),
             enums_held: 0,
             ever: 0,
             slots: Slots::default(),
@@ -144,7 +156,7 @@ impl Catalog {
 
     fn find_template(&mut self, query: Query<'_>) -> Option<Found> {
         let fingerprint = self.mask.fingerprint(query.text, &mut self.slots);
-        self.fingerprint = key(fingerprint.0, query.stream);
+        self.fingerprint = key(fingerprint.0, query.origin());
         let wanted = self.fingerprint;
         let entries = &mut self.entries;
         let index = *self.index.find(wanted, |&index| entries[index as usize].key == wanted)?;
@@ -152,20 +164,23 @@ impl Catalog {
         let lines = entry.lines;
         entry.touch();
         let mut sighting = Sighting::Known;
-        if query.foldable && !self.slots.as_slice().is_empty() {
-            if lines == 1 && entry.enums.is_none() {
-                // Made with the second line, so that a flood of templates that come once costs nothing.
-                entry.enums = Some(Box::default());
+        if query.foldable && !entry.free && !self.slots.as_slice().is_empty() {
+            let enums = entry.enums.get_or_insert_with(|| {
+                // Made with the second text, so that a flood of templates that come once costs nothing. Every line
+                // until now was the first one again, so what differs in this one was constant.
                 self.enums_held += 1;
-            }
-            if let Some(enums) = &mut entry.enums {
-                if enums.observe(query.text, &self.slots, lines) {
+                if lines >= enums::LINES_MIN {
                     sighting = Sighting::NewValue;
                 }
-                if !enums.is_watching(&self.slots) {
-                    entry.enums = None;
-                    self.enums_held -= 1;
-                }
+                Box::default()
+            });
+            if enums.observe(query.text, &self.slots, lines) {
+                sighting = Sighting::NewValue;
+            }
+            if !enums.is_watching(&self.slots) {
+                entry.enums = None;
+                entry.free = true;
+                self.enums_held -= 1;
             }
         }
         Some(Found { entry: EntryId(index), sighting })
@@ -176,6 +191,7 @@ impl Catalog {
     pub fn insert(&mut self, query: Query<'_>) -> EntryId {
         let template = template_id(query.text, &mut self.canonical);
         let level = level::detect(query.text);
+        let level_varies = level.is_some() && level::detect(&self.canonical) != level;
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::vacant());
             (self.entries.len() - 1) as u32 // at most `entries_max`, which config bounds far below 2^32
@@ -189,7 +205,10 @@ impl Catalog {
             generation: entry.generation.wrapping_add(1).max(1),
             lines: 1,
             enums: None,
+            free: false,
             level,
+            level_varies,
+            parse_error: query.parse_error,
             failing: level.is_some_and(Level::is_warn_or_worse) || level::speaks_of_failure(query.text),
             touched: true,
             occupied: true,
@@ -207,10 +226,20 @@ impl Catalog {
     /// The entry that should leave to make room, if the catalog is full: the first one that the hand meets which was
     /// not used since it last came by.
     pub fn victim(&mut self) -> Option<EntryId> {
-        if self.len() < self.entries_max {
+        if self.len() < self.room {
             return None;
         }
         self.coldest()
+    }
+
+    /// Memory is short: from now on a new entry takes the place of another one.
+    pub fn stop_growing(&mut self) {
+        self.room = self.len().clamp(1, self.room);
+    }
+
+    /// Memory suffices again.
+    pub fn may_grow(&mut self) {
+        self.room = self.entries_max;
     }
 
     /// The entry that was not used for the longest time, about.
@@ -303,9 +332,17 @@ impl Catalog {
     #[inline]
     fn hash_body(&self, query: Query<'_>) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        hasher.write_u64(query.salt ^ u64::from(query.stream));
+        hasher.write_u64(query.salt ^ query.origin());
         hasher.write(query.text);
         hasher.finish()
+    }
+}
+
+impl Query<'_> {
+    /// What tells apart entries of the same template.
+    #[inline]
+    fn origin(&self) -> u64 {
+        u64::from(self.stream) | u64::from(self.parse_error.is_some()) << 32
     }
 }
 
@@ -318,7 +355,10 @@ impl Entry {
             generation: 0,
             lines: 0,
             enums: None,
+            free: false,
             level: None,
+            level_varies: false,
+            parse_error: None,
             failing: false,
             touched: false,
             occupied: false,
@@ -334,8 +374,8 @@ impl Entry {
 
 /// The same template in two streams is two entries.
 #[inline]
-fn key(fingerprint: u64, stream: u32) -> u64 {
-    fingerprint.wrapping_add(u64::from(stream).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+fn key(fingerprint: u64, origin: u64) -> u64 {
+    fingerprint.wrapping_add(origin.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// Turns tier 0 off while it finds nothing, for callers that do not need to know repeats.
@@ -380,7 +420,7 @@ mod tests {
     use super::*;
 
     fn query(text: &str) -> Query<'_> {
-        Query { stream: 0, text: text.as_bytes(), salt: 0, foldable: true }
+        Query { stream: 0, text: text.as_bytes(), salt: 0, parse_error: None, foldable: true }
     }
 
     fn seen(catalog: &mut Catalog, query: Query<'_>) -> Option<Sighting> {

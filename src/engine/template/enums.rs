@@ -11,7 +11,7 @@ const SLOTS: usize = 8;
 /// Values up to which a variable is enum-like.
 const VALUES_MAX: usize = 16;
 /// Lines after which it is believed to be.
-const LINES_MIN: u64 = 64;
+pub(super) const LINES_MIN: u64 = 64;
 
 /// The values seen of each variable of one entry.
 #[derive(Debug)]
