@@ -249,7 +249,7 @@ impl Kafka {
         let headers = OwnedHeaders::new_with_capacity(6)
             .insert(header("squall-id", &first_id))
             .insert(header("squall-id-last", &last_id))
-            // Its records are of several kinds; every message says one word here, so that a consumer may rely on it.
+            // Its records are of several kinds. Every message has this header, so that a consumer may rely on it.
             .insert(header("squall-kind", "batch"))
             .insert(header("squall-records", &seqs.len().to_string()))
             .insert(header("content-type", "application/x-ndjson"))
