@@ -144,6 +144,8 @@ impl Kafka {
         let told = self.shared.lock().statistics;
         let standing = self.standing();
         if standing.in_flight_records == 0 && standing.acked_records > 0 {
+            self.shared.lock().settling = true;
+            self.shared.rouse();
             // The statistics lag: the next ones may have been gathered before the last report, those after it not.
             self.shared
                 .wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
