@@ -281,7 +281,7 @@ impl std::ops::Deref for Goodbye {
     }
 }
 
-/// How long the bytes on the wire of a run that is over are waited for: two rounds of statistics and a little.
+/// How long the bytes on the wire of a run that is over are waited for: two rounds of statistics, on a machine that is busy.
 const WIRE_KNOWN: Duration = Duration::from_millis(700);
 
 /// Purging takes up to 500 ms, a turn of the polling thread 100 ms, joining librdkafka's threads a little.

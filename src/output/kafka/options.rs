@@ -188,8 +188,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("socket.keepalive.enable", "true"),
     ("socket.timeout.ms", "30000"),
     ("reconnect.backoff.max.ms", "10000"),
-    // Short, so that the bytes on the wire are known soon after the last record.
-    ("statistics.interval.ms", "250"),
+    // Short, so that the bytes on the wire are known soon after the last record: two rounds are waited for at the end.
+    // Idle, the whole program takes 0.3 % of a core with 100 and with 250.
+    ("statistics.interval.ms", "100"),
 ];
 
 /// Packed messages have lingered already, and a window full of them is too small to fill a batch: each window would
