@@ -2,10 +2,16 @@
 //!
 //! | module | what it tests |
 //! |---|---|
+//! | `broker` | the real program against a real Apache Kafka |
 //! | `tidy` | the source itself: who may use whom, purity, length of files |
-//! | `ending` | how a run of the program ends, and with which exit code |
+//! | `golden` | whole runs against `tests/golden/<case>/expected` |
+//! | `cli` | the real program on input that ends, and on bad input |
+//! | `daemon` | the real program while it runs: rotation, signals, memory |
 //! | `support` | nothing of squall; what the other modules stand on, tested in place |
 
-mod ending;
+mod broker;
+mod cli;
+mod daemon;
+mod golden;
 mod support;
 mod tidy;

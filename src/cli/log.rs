@@ -11,6 +11,8 @@ pub fn begin(default: &str) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A closed standard error is no reason to panic, which its complaint about itself would do.
+        .log_internal_errors(false)
         .with_ansi(wants_colour(std::io::stderr().is_terminal()))
         .with_target(false)
         .try_init();

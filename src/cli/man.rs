@@ -5,6 +5,7 @@ use std::io::Write as _;
 use clap::Command;
 
 use super::Exit;
+use super::stdio::print;
 
 /// Prints the page in troff, for `man -l -`.
 pub fn main(command: &Command) -> anyhow::Result<Exit> {
@@ -18,6 +19,6 @@ pub fn main(command: &Command) -> anyhow::Result<Exit> {
         man.render_description_section(&mut page)?;
         man.render_options_section(&mut page)?;
     }
-    std::io::stdout().write_all(&page)?;
+    print(String::from_utf8_lossy(&page))?;
     Ok(Exit::Fine)
 }

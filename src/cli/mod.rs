@@ -7,11 +7,11 @@ pub mod destination;
 pub mod log;
 pub mod man;
 pub mod run;
+mod stdio;
 pub mod templates;
 pub mod validate;
 pub mod version;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -77,8 +77,9 @@ pub fn main() -> ExitCode {
     };
     match dispatch(cli.command) {
         Ok(exit) => exit.into(),
+        Err(error) if stdio::is_closed_pipe(&error) => Exit::Failed.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            stdio::complain(format_args!("error: {error:#}\n"));
             Exit::Failed.into()
         }
     }
@@ -88,12 +89,12 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Run(args) => run::main(&args),
         Command::Demo(args) => demo::main(&args),
-        Command::Validate(args) => Ok(validate::main(&args)),
+        Command::Validate(args) => validate::main(&args),
         Command::Templates(args) => templates::main(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "squall", &mut script);
-            std::io::stdout().write_all(&script)?;
+            stdio::print(String::from_utf8_lossy(&script))?;
             Ok(Exit::Fine)
         }
         Command::Man => man::main(&Cli::command().version(version::short())),
@@ -102,7 +103,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
 
 /// An error that is the user's, with the exit code that says so.
 fn usage(message: impl std::fmt::Display) -> Exit {
-    eprintln!("error: {message}\n\nFor more information, try '--help'.");
+    stdio::complain(format_args!("error: {message}\n\nFor more information, try '--help'.\n"));
     Exit::Usage
 }
 

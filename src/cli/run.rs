@@ -1,6 +1,5 @@
 //! `squall run`: the sidecar, until its inputs end or a signal comes.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::destination::Destination;
+use super::stdio::{complain, print};
 use super::validate::environment;
 use super::{Exit, log, usage};
 use crate::config::{self, Config, FileOptions, Input, InputKind, Output, Sources, TailFrom, TailOptions};
@@ -142,21 +142,21 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     };
     let mut config = match config::load(&sources) {
         Ok((config, warnings)) => {
-            warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
             config
         }
         Err(faults) => {
-            eprint!("{faults}");
+            complain(faults);
             return Ok(Exit::Config);
         }
     };
     apply(args, &mut config);
     if args.state.is_some() {
-        eprintln!("warning: nothing is stored under --state yet; after a restart files are read again");
+        complain("warning: nothing is stored under --state yet; after a restart files are read again\n");
     }
     let to_console = matches!(config.outputs.as_slice(), [Output::Console { .. }]);
     match run(&config) {
-        Ok(report) => Ok(conclude(args, &config, &report, to_console)),
+        Ok(report) => conclude(args, &config, &report, to_console),
         Err(error @ (StartError::NoInput | StartError::Outputs(_))) => Ok(usage(error)),
         Err(error) => Err(error.into()),
     }
@@ -224,6 +224,10 @@ pub(super) fn send_to(destination: &Destination, json: bool, config: &mut Config
     config.outputs = vec![output];
 }
 
+/// How long the threads may take beyond the stop's time, which they keep themselves unless a write to a pipe that nobody
+/// reads holds them. Longer than tearing a Kafka producer down; with the default 8 s within Docker's 10 s.
+const GRACE: Duration = Duration::from_millis(1500);
+
 /// Runs until the end; the first signal stops in order, the second at once.
 fn run(config: &Config) -> Result<Report, StartError> {
     let action = "start the runtime";
@@ -241,15 +245,25 @@ fn run(config: &Config) -> Result<Report, StartError> {
             // Nobody listens any more when the receiver is gone.
             let _ = ended.send(());
         })?;
+        let mut overdue = Box::pin(tokio::time::sleep(Duration::MAX));
         let mut asked = false;
         loop {
             tokio::select! {
                 _ = &mut end => return Ok(daemon.join()),
+                () = &mut overdue => {
+                    let delivered = daemon.standing().acked_records;
+                    tracing::error!("the output blocks: records after the first {delivered} were not delivered");
+                    std::process::exit(1);
+                }
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
             // The daemon may have stopped by itself before; that is not the user's first signal.
-            if std::mem::replace(&mut asked, true) {
+            if !std::mem::replace(&mut asked, true) {
+                daemon.stop();
+                tracing::info!(within = ?config.shutdown_timeout, "stopping");
+                overdue = Box::pin(tokio::time::sleep(config.shutdown_timeout + GRACE));
+            } else {
                 tracing::error!("stopped at once by a second signal, what was not delivered is lost");
                 std::process::exit(1);
             }
@@ -259,27 +273,29 @@ fn run(config: &Config) -> Result<Report, StartError> {
     })
 }
 
-fn conclude(args: &Args, config: &Config, report: &Report, to_console: bool) -> Exit {
-    // Whoever closed our standard output does not miss the ledger; what was delivered is delivered.
-    let _ = if args.json {
-        writeln!(std::io::stdout(), "{}", report.to_json())
+fn conclude(args: &Args, config: &Config, report: &Report, to_console: bool) -> anyhow::Result<Exit> {
+    let printed = if args.json {
+        print(format_args!("{}\n", report.to_json()))
     } else if to_console {
-        write!(std::io::stderr(), "{report}")
+        complain(report);
+        Ok(())
     } else {
-        write!(std::io::stdout(), "{report}")
+        print(report)
     };
     for complaint in report.complaints() {
         tracing::error!("{complaint}");
     }
+    // What was not delivered is told first: it matters even where nobody reads the ledger.
+    printed?;
     if report.sources == 0 && args.until_eof {
         let patterns = config.inputs.iter().filter_map(|input| match &input.kind {
             InputKind::Tail(options) => Some(options.include.join(" ")),
             InputKind::Stdin => None,
         });
         tracing::error!(patterns = patterns.collect::<Vec<_>>().join(" "), "no file matched");
-        return Exit::Failed;
+        return Ok(Exit::Failed);
     }
-    if report.is_clean() { Exit::Fine } else { Exit::Failed }
+    Ok(if report.is_clean() { Exit::Fine } else { Exit::Failed })
 }
 
 /// Reads what is missing into an error with context, for the other commands.

@@ -1,9 +1,9 @@
 //! `squall validate`: every fault of a config, each with its place.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::Exit;
+use super::stdio::{complain, print};
 use crate::config::{self, Sources};
 
 /// Check configuration files and show every fault with its place.
@@ -18,20 +18,17 @@ pub struct Args {
 }
 
 /// Checks and says what was found.
-pub fn main(args: &Args) -> Exit {
+pub fn main(args: &Args) -> anyhow::Result<Exit> {
     let env = if args.no_environment { Vec::new() } else { environment() };
     match config::load(&Sources { files: args.files.clone(), env, ..Sources::default() }) {
         Ok((_, warnings)) => {
-            for warning in warnings {
-                eprintln!("{warning}");
-            }
-            // Whoever closed our standard output reads the exit code.
-            let _ = writeln!(std::io::stdout(), "the config is fine");
-            Exit::Fine
+            warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
+            print("the config is fine\n")?;
+            Ok(Exit::Fine)
         }
         Err(faults) => {
-            eprint!("{faults}");
-            Exit::Config
+            complain(faults);
+            Ok(Exit::Config)
         }
     }
 }

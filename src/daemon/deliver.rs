@@ -74,11 +74,14 @@ impl DeliverThread {
             }
             self.publish();
         }
-        if end.error.is_some() {
-            // What is read from now on cannot arrive.
-            self.stop.request(clock::now().arrival);
-        } else if let Err(error) = self.settle() {
+        if end.error.is_none()
+            && let Err(error) = self.settle()
+        {
             end.error = Some(explain(&error));
+        }
+        if end.error.is_some() {
+            // The data thread may be waiting for a line that never comes.
+            self.stop.request(clock::now().arrival);
         }
         self.drain(&mut end);
         end.standing = match self.output {

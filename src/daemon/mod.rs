@@ -8,6 +8,7 @@
 //! Every queue between them is bounded; the data thread never talks to the network, and waits for the output only
 //! when its batches are full.
 
+pub mod cgroup;
 pub mod clock;
 pub mod data;
 pub mod deliver;
@@ -186,7 +187,7 @@ fn engine(config: &Config) -> Result<Engine, StartError> {
     Ok(Engine::new(Options {
         storm: config.storm.clone(),
         // Half for the engine; the rest is for what is on its way to the output, buffers, and the program itself.
-        memory_max: Bytes(config.memory_max.0 / 2),
+        memory_max: Bytes(cgroup::memory_max(config.memory_max).0 / 2),
         lane: LaneId(u128::from_ne_bytes(random()?)),
         seed: u64::from_ne_bytes(random()?),
         identity: config.identity.clone(),

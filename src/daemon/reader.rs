@@ -147,6 +147,7 @@ fn source(settings: &Settings) -> Source {
         format: settings.format,
         collapse: settings.collapse,
         line: settings.line.clone(),
+        stays: false,
     }
 }
 
@@ -163,7 +164,7 @@ fn file_source(path: &Path, settings: &Settings) -> Source {
         Some(container) => format!("{}/{}", settings.node, container.id),
         None => format!("{}:{shown}", settings.node),
     };
-    let mut source = Source { name, ..source(settings) };
+    let mut source = Source { name, stays: true, ..source(settings) };
     source.place.path = Some(shown);
     source.place.container = container;
     source

@@ -42,6 +42,8 @@ pub struct Source {
     pub collapse: Collapse,
     /// The limits of its lines.
     pub line: line::Limits,
+    /// Its bytes stay where they are and can be read again, as those of a file can and those of a pipe cannot.
+    pub stays: bool,
 }
 
 /// The pipeline.
@@ -154,7 +156,9 @@ impl Engine {
         self.core.on_deadline(now);
     }
 
-    /// Ends everything: unfinished lines leave as they are, windows close. All of it goes into one batch.
+    /// Ends everything: windows close, and unfinished lines leave as they are, for nobody will finish them. But where
+    /// we are stopped in the middle of something that stays, the half of a line is no line: it is held to the end, and
+    /// read whole next time (`faults.md` 25). All of it goes into one batch.
     pub fn finish(&mut self, closed_by: ClosedBy, now: Now) {
         while !self.finish_some(closed_by, now) {}
     }
@@ -162,6 +166,10 @@ impl Engine {
     /// Ends a share of everything, as much as fits into a batch. True when all has ended.
     pub fn finish_some(&mut self, closed_by: ClosedBy, now: Now) -> bool {
         for index in 0..self.origins.len() as u32 {
+            let stays = at(&mut self.origins, OriginId(index)).is_some_and(|origin| origin.source.stays);
+            if closed_by == ClosedBy::Shutdown && stays {
+                continue;
+            }
             self.end_generation(OriginId(index), now);
             let core = &mut self.core;
             let Some(Origin { source, joiner, streams, .. }) = at(&mut self.origins, OriginId(index)) else {
@@ -185,8 +193,8 @@ impl Engine {
     /// The books, balanced now.
     pub fn ledger(&self) -> Ledger {
         let held =
-            |origin: &Box<Origin>| origin.joiner.held_lines() + Lines(u64::from(origin.framer.holds_line()));
-        let partial: Lines = self.origins.iter().flatten().map(held).sum();
+            |origin: &Origin| origin.joiner.held_lines() + Lines(u64::from(origin.framer.holds_line()));
+        let partial: Lines = self.origins.iter().flatten().map(|origin| held(origin)).sum();
         let mut ledger = self.core.ledger();
         ledger.lines_in += partial;
         ledger.lines_partial = partial;

@@ -134,6 +134,35 @@ fn a_failing_loop_is_a_storm_after_twenty_lines_and_stays_one() {
 }
 
 #[test]
+fn fault_025_a_stop_tears_no_line_of_a_file() {
+    #[track_caller]
+    fn check(stays: bool, closed_by: ClosedBy, want: &[&str]) {
+        let mut engine = Engine::new(Options::default());
+        let source = Source { name: "gateway".into(), format: Format::Docker, stays, ..Source::default() };
+        let origin = engine.open(source);
+        // A piece of a long line, which waits for its end, and the beginning of the next entry.
+        let bytes = br#"{"log":"a piece","stream":"stderr","time":"2026-02-06T00:00:00Z"}
+{"log":"half"#;
+        let now = Now { arrival: Monotonic(0), wall: Timestamp(START) };
+        engine.push(Chunk { origin, offset: 0, bytes }, now);
+        engine.finish(closed_by, now);
+        let messages: Vec<Value> = engine
+            .batch()
+            .iter()
+            .map(|(_, record)| serde_json::from_slice::<Value>(record).expect("JSON")["message"].take())
+            .collect();
+        assert_eq!(messages, want);
+        let ledger = engine.ledger();
+        let (left, held) = (Lines(want.len() as u64), ledger.lines_partial);
+        assert_eq!((ledger.conservation_error, left + held), (0, Lines(2)), "{ledger:?}");
+    }
+    check(true, ClosedBy::Shutdown, &[]);
+    check(true, ClosedBy::End, &["{\"log\":\"half", "a piece"]);
+    check(false, ClosedBy::Shutdown, &["{\"log\":\"half", "a piece"]);
+    check(false, ClosedBy::End, &["{\"log\":\"half", "a piece"]);
+}
+
+#[test]
 fn calm_lines_pass_whole() {
     let mut world = World::new(Collapse::Storms, Limits::default());
     for tick in 0..1_000 {

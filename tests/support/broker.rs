@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -34,6 +37,15 @@ pub(crate) struct Message {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) key: Option<String>,
     pub(crate) value: Vec<u8>,
+}
+
+/// A batch of messages as it stands on the broker's disk.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct StoredBatch {
+    pub(crate) bytes: u64,
+    pub(crate) messages: u32,
+    /// `none`, `gzip`, `snappy`, `lz4` or `zstd`.
+    pub(crate) codec: &'static str,
 }
 
 impl Broker {
@@ -72,27 +84,31 @@ impl Broker {
     }
 
     /// Makes a topic with one replica. Topics are never made by themselves, so that a wrong name is an error.
-    pub(crate) fn create_topic(&self, name: &str, partitions: u32, configs: &[(&str, &str)]) {
-        let mut tool = self.tool("org.apache.kafka.tools.TopicCommand");
-        tool.args(["--create", "--topic", name, "--partitions", &partitions.to_string()]);
-        for (key, value) in configs {
-            tool.args(["--config", &format!("{key}={value}")]);
-        }
-        finish(&mut tool);
+    ///
+    /// Through librdkafka, because Kafka's own tool takes two seconds and this proves nothing to anybody.
+    pub(crate) fn create_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", self.address()).create().expect("an admin client");
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let topic = configs.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        let options = AdminOptions::new().operation_timeout(Some(TOPIC_MAX)).request_timeout(Some(TOPIC_MAX));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let made = runtime.block_on(admin.create_topics([&topic], &options)).expect("the broker answers");
+        assert_eq!(made, [Ok(name.to_owned())]);
     }
 
-    /// How many messages stand in a topic, as Kafka's own tool tells it.
+    /// How many messages stand in a topic, on the broker's disk.
     pub(crate) fn message_count(&self, topic: &str) -> u64 {
-        let mut tool = self.tool("org.apache.kafka.tools.GetOffsetShell");
-        tool.args(["--topic", &topic.replace('.', "\\.")]); // it takes a pattern
-        let told = finish(&mut tool).stdout;
-        // One line a partition: `topic:partition:end`.
-        let ends = str::from_utf8(&told).expect("offsets are text").lines();
-        ends.map(|line| line.rsplit(':').next().and_then(|end| end.parse::<u64>().ok()).expect(line)).sum()
+        self.stored_batches(topic).iter().map(|batch| u64::from(batch.messages)).sum()
     }
 
     /// The bytes that a topic takes up on the broker's disk: record batches as the producer sent them, compressed.
     pub(crate) fn stored_bytes(&self, topic: &str) -> u64 {
+        self.stored_batches(topic).iter().map(|batch| batch.bytes).sum()
+    }
+
+    /// A topic's record batches, read from the broker's disk: nobody's client stands between.
+    pub(crate) fn stored_batches(&self, topic: &str) -> Vec<StoredBatch> {
         let files =
             |folder: &Path| fs::read_dir(folder).expect("folder is there").map(|entry| entry.unwrap());
         let of_topic = |name: &str| name.rsplit_once('-').is_some_and(|(stem, _partition)| stem == topic);
@@ -100,8 +116,13 @@ impl Broker {
             .filter(|entry| of_topic(&entry.file_name().to_string_lossy()))
             .flat_map(|partition| files(&partition.path()))
             .filter(|file| file.path().extension().is_some_and(|kind| kind == "log"))
-            .map(|segment| segment.metadata().expect("segment is there").len())
-            .sum()
+            .flat_map(|segment| parse_batches(&fs::read(segment.path()).expect("segment is there")))
+            .collect()
+    }
+
+    /// Reads a topic from its beginning with Kafka's own console consumer, all that stands in it now.
+    pub(crate) fn consume_all_with_console(&self, topic: &str) -> Vec<Message> {
+        self.consume_with_console(topic, self.message_count(topic))
     }
 
     /// Reads a topic from its beginning with Kafka's own console consumer, waits until `expected` messages have
@@ -136,6 +157,21 @@ impl Broker {
     /// Kills the broker without a word, as the kernel would when memory runs out.
     pub(crate) fn kill(&mut self) {
         drop(self.server.take().expect("the broker runs"));
+    }
+
+    /// Stops the broker's process where it stands: connections stay up, nothing answers.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let server = self.server.as_ref().expect("the broker runs");
+        kill_process(Pid::from_child(&server.java), signal).expect("the broker runs");
     }
 
     /// Starts it again after [`stop`](Self::stop) or [`kill`](Self::kill), with its old data, at its old address.
@@ -330,6 +366,23 @@ fn parse_messages(printed: &[u8]) -> Vec<Message> {
     messages
 }
 
+/// Reads the heads of the record batches of a segment (Kafka's message format 2).
+fn parse_batches(segment: &[u8]) -> Vec<StoredBatch> {
+    let number = |at: usize| u32::from_be_bytes(segment[at..at + 4].try_into().expect("four bytes"));
+    let mut batches = Vec::new();
+    let mut start = 0;
+    // Base offset (8), length behind it (4), leader epoch (4), magic (1), checksum (4), attributes (2), …, count at 57.
+    // A batch that is being written while we look has no end yet.
+    while start + 61 <= segment.len() && start + 12 + number(start + 8) as usize <= segment.len() {
+        assert_eq!(segment[start + 16], 2, "the message format");
+        let codec = ["none", "gzip", "snappy", "lz4", "zstd"][usize::from(segment[start + 22] & 7)];
+        let bytes = 12 + u64::from(number(start + 8));
+        batches.push(StoredBatch { bytes, messages: number(start + 57), codec });
+        start += bytes as usize;
+    }
+    batches
+}
+
 fn parse_headers(printed: &str) -> Vec<(String, String)> {
     if printed == "NO_HEADERS" {
         return Vec::new();
@@ -341,6 +394,7 @@ fn parse_headers(printed: &str) -> Vec<(String, String)> {
 /// A cold start takes 2 s on two idle cores; the rest is for a machine that builds at the same time.
 const START_MAX: Duration = Duration::from_secs(90);
 const STOP_MAX: Duration = Duration::from_secs(60);
+const TOPIC_MAX: Duration = Duration::from_secs(30);
 /// How long the console consumer waits for the next message.
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(20);
 /// How long any of Kafka's tools may run, as `timeout` takes it.
@@ -363,7 +417,6 @@ const NULL: &str = "\u{18}";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rdkafka::ClientConfig;
     use rdkafka::message::{Header, OwnedHeaders};
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -402,6 +455,8 @@ mod tests {
             let key = Some("stream,a:b".to_owned());
             assert_eq!(message, &Message { partition, headers, key, value: value.into_bytes() });
         }
+        let batches = broker.stored_batches(topic);
+        assert!(batches.iter().all(|batch| batch.codec == "none"), "{batches:?}");
         assert!(broker.stored_bytes(topic) > 1_000 * "line 0\twith\nbreaks".len() as u64);
     }
 

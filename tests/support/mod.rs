@@ -1,4 +1,7 @@
 //! What the integration tests stand on.
 
 pub(crate) mod broker;
+pub(crate) mod incident;
+pub(crate) mod process;
+pub(crate) mod records;
 pub(crate) mod source;

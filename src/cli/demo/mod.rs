@@ -60,7 +60,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     let kafka = Kafka::for_demo(args.to.as_ref())?;
     let config = config(folder.path(), kafka.destination(), args.json);
     let before = kafka.position()?;
-    let mut story = Story::begin(args.json, args.lines, kafka.place());
+    let mut story = Story::begin(args.json, args.lines, kafka.place())?;
 
     let daemon = Daemon::start(&config, || ()).context("cannot start the sidecar")?;
     let path = log_path(folder.path());
@@ -76,7 +76,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         Some(position) => Some(read_back(&position, report.delivery.standing.acked_records, PATIENCE)?),
         None => None,
     };
-    let clean = story.end(&written, &report, readback.as_ref());
+    let clean = story.end(&written, &report, readback.as_ref())?;
     Ok(if clean && is_true(&written, &report, readback.as_ref()) { Exit::Fine } else { Exit::Failed })
 }
 

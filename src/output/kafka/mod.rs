@@ -246,9 +246,11 @@ impl Kafka {
         let (mut first_id, mut last_id) = (String::new(), String::new());
         write_id(&mut first_id, self.lane, first);
         write_id(&mut last_id, self.lane, last);
-        let headers = OwnedHeaders::new_with_capacity(5)
+        let headers = OwnedHeaders::new_with_capacity(6)
             .insert(header("squall-id", &first_id))
             .insert(header("squall-id-last", &last_id))
+            // Its records are of several kinds; every message says one word here, so that a consumer may rely on it.
+            .insert(header("squall-kind", "batch"))
             .insert(header("squall-records", &seqs.len().to_string()))
             .insert(header("content-type", "application/x-ndjson"))
             .insert(header("content-encoding", encoding));

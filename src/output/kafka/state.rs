@@ -179,10 +179,11 @@ impl State {
         if hidden || self.trouble.as_ref() == Some(&trouble) {
             return;
         }
+        // In the message, not a field: a field is shown in quotes, with every quote of the sentence escaped.
         if trouble.cause == Cause::Broken {
-            tracing::error!(trouble = trouble.text, "kafka cannot go on");
+            tracing::error!("kafka cannot go on: {}", trouble.text);
         } else {
-            tracing::warn!(trouble = trouble.text, "kafka waits");
+            tracing::warn!("kafka waits: {}", trouble.text);
         }
         self.trouble = Some(trouble);
         self.ring();

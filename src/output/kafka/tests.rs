@@ -212,6 +212,7 @@ fn messages_say_what_they_hold() {
                     &[
                         ("squall-id", "L-7"),
                         ("squall-id-last", "L-9"),
+                        ("squall-kind", "batch"),
                         ("squall-records", "2"),
                         ndjson,
                         encoding,
@@ -222,6 +223,7 @@ fn messages_say_what_they_hold() {
                     &[
                         ("squall-id", "L-8"),
                         ("squall-id-last", "L-8"),
+                        ("squall-kind", "batch"),
                         ("squall-records", "1"),
                         ndjson,
                         encoding,

@@ -124,3 +124,4 @@ fn tell(event: &Event<'_>, room: &Path) -> String {
 const NONE: [&str; 0] = [];
 const SOON: Duration = Duration::from_millis(300);
 const GRACE: Duration = source::GRACE;
+const HANDOVER: Duration = source::HANDOVER;

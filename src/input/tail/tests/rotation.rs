@@ -27,9 +27,9 @@ fn fault_001_rename_and_create_with_late_writes() {
     rig.append("x.log", "a\n");
     assert_eq!(rig.look(), NONE, "the new one waits for the old one's grace");
     old.write_all(b"3").unwrap();
-    assert_eq!(rig.after(SOON), ["0@4 3"], "a late write, in front of the new file");
-    assert_eq!(rig.after(GRACE - SOON), NONE, "which begins the grace anew");
-    assert_eq!(rig.after(SOON), ["end 0", "0@0 a\n"]);
+    assert_eq!(rig.after(HANDOVER), ["0@4 3"], "a late write, in front of the new file");
+    assert_eq!(rig.after(HANDOVER / 2), NONE, "which begins the grace anew");
+    assert_eq!(rig.after(HANDOVER), ["end 0", "0@0 a\n"]);
     assert_eq!(rig.tail.files_open(), 1);
 }
 

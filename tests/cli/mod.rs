@@ -1,0 +1,9 @@
+//! The program as a script sees it: arguments and files in, records, messages and an exit code out.
+
+mod bad_input;
+mod closed_pipes;
+mod demo;
+mod faults;
+mod loghub;
+mod templates;
+mod until_eof;

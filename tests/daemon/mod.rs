@@ -1,0 +1,6 @@
+//! The program as a daemon: files that change under it, signals, a clock that goes on, a bound on memory.
+
+mod memory;
+mod stdin;
+mod stop;
+mod tail;
