@@ -35,7 +35,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &["units"]),
     // The option types that each part defines itself.
     ("config", &["engine", "input", "outbox", "output", "retention", "status", "terminal", "units"]),
-    ("daemon", &["config", "engine", "input", "outbox", "output", "retention", "status", "units"]),
+    (
+        "daemon",
+        &["config", "engine", "input", "outbox", "output", "retention", "status", "terminal", "units"],
+    ),
     // Made-up input for the demo, tests and benches.
     ("corpus", &["engine", "units"]),
     ("cli", &["config", "corpus", "daemon", "engine", "terminal", "units"]),

@@ -1,5 +1,6 @@
 //! `--to`: where records go, in one word.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -19,6 +20,17 @@ pub enum Destination {
     File(PathBuf),
     /// `blackhole`
     Blackhole,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Kafka { brokers, topic } => write!(f, "kafka://{}/{topic}", brokers.join(",")),
+            Destination::Console => f.write_str("console"),
+            Destination::File(path) => write!(f, "file:{}", path.display()),
+            Destination::Blackhole => f.write_str("blackhole"),
+        }
+    }
 }
 
 impl FromStr for Destination {
@@ -69,7 +81,7 @@ mod tests {
         #[track_caller]
         fn check(text: &str, want: Result<Destination, &str>) {
             match (text.parse::<Destination>(), want) {
-                (Ok(found), Ok(want)) => assert_eq!(found, want),
+                (Ok(found), Ok(want)) => assert_eq!((&found, found.to_string().as_str()), (&want, text)),
                 (Err(found), Err(want)) => assert!(found.contains(want), "{found}"),
                 (found, want) => panic!("{text}: {found:?}, not {want:?}"),
             }

@@ -9,13 +9,12 @@ use anyhow::Context as _;
 use super::run::{FormatFlag, open};
 use super::{Exit, log};
 use crate::daemon::clock;
-use crate::daemon::report::grouped;
 use crate::engine::frame::{Format, Framer};
 use crate::engine::line::join::Joiner;
 use crate::engine::line::level::{self, Level};
 use crate::engine::line::{Limits, Line};
 use crate::engine::template::mask::{SENTINEL, TemplateId, template_id};
-use crate::terminal::visible;
+use crate::terminal::{grouped, visible};
 
 /// Show which templates a log file is made of.
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 
+use crate::terminal::grouped;
 use crate::units::Bytes;
 
 /// Reads `10MiB` (binary), `10MB` (decimal), `10485760`. A letter alone is refused: in `10m` one reader sees 10 MB,
@@ -40,7 +41,7 @@ pub(super) fn show_size(size: Bytes) -> String {
     let exact = |&&(shift, _): &&(u32, &str)| size.0 >> shift > 0 && size.0.trailing_zeros() >= shift;
     match units.iter().find(exact) {
         Some((shift, unit)) => format!("{}{unit}", size.0 >> shift),
-        None => format!("{} bytes", show_number(size.0)),
+        None => format!("{} bytes", grouped(size.0)),
     }
 }
 
@@ -53,19 +54,6 @@ pub(super) fn show_time(time: Duration) -> String {
         None if millis == 0 => "0s".to_owned(),
         None => format!("{millis}ms"),
     }
-}
-
-/// `1000000` → `1,000,000`.
-pub(super) fn show_number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -117,7 +105,5 @@ mod tests {
         assert_eq!(show_time(Duration::from_secs(90)), "90s");
         assert_eq!(show_time(Duration::from_millis(250)), "250ms");
         assert_eq!(show_time(Duration::ZERO), "0s");
-        assert_eq!(show_number(1_000_000), "1,000,000");
-        assert_eq!(show_number(12), "12");
     }
 }

@@ -8,6 +8,8 @@ use std::sync::{Arc, LazyLock};
 
 use regex::Regex;
 
+use crate::terminal::{self, is_harmful};
+
 /// How many columns of a line are shown; longer lines are cut around the caret.
 const WIDTH_MAX: usize = 100;
 /// How many columns are shown before the caret when a line is cut.
@@ -219,18 +221,9 @@ fn mask_secrets(line: &str) -> Cow<'_, str> {
 /// A text from outside as it may be shown in a message: nothing that a terminal obeys, and not too long.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN_MAX) {
-        Some((cut, _)) => Cow::Owned(format!("{}…", escaped(&text[..cut]))),
-        None => escaped(text),
+        Some((cut, _)) => Cow::Owned(format!("{}…", terminal::visible(&text[..cut]))),
+        None => terminal::visible(text),
     }
-}
-
-/// A text with nothing in it that a terminal obeys.
-pub(super) fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_hidden) {
-        return Cow::Borrowed(text);
-    }
-    let show = |letter| if letter == '\t' { "\\t".to_owned() } else { visible(letter) };
-    Cow::Owned(text.chars().map(show).collect())
 }
 
 fn visible(letter: char) -> String {
@@ -238,16 +231,10 @@ fn visible(letter: char) -> String {
     match letter {
         '\t' => out.push_str(TAB),
         // A `String` takes every write.
-        _ if is_hidden(letter) => _ = write!(out, "{}", letter.escape_unicode()),
+        _ if is_harmful(letter) => _ = write!(out, "{}", letter.escape_unicode()),
         _ => out.push(letter),
     }
     out
-}
-
-/// Control characters, and those that reorder or hide text.
-fn is_hidden(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -320,7 +307,7 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_in_messages() {
-        assert_eq!(shown("a\tb\n"), "a\\tb\\u{a}");
+        assert_eq!(shown("a\tb\n"), "a\\tb\\n");
         assert_eq!(shown(&"ä".repeat(200)), format!("{}…", "ä".repeat(80)));
     }
 }

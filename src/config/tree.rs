@@ -16,7 +16,8 @@ use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use serde_saphyr::{NonFiniteFloatPolicy, Spanned};
 
 use super::faults::{Findings, Place, Source};
-use super::source::{escaped, shown};
+use super::source::shown;
+use crate::terminal::visible;
 
 /// How deep lists and mappings may stand in each other. Ours go six deep.
 const DEPTH_MAX: usize = 32;
@@ -168,7 +169,7 @@ fn syntax_message(error: &serde_saphyr::Error) -> String {
             let text = error.render();
             // The position stands below the message, with the line; the library's copy of it would only be noise.
             let text = text.find(" at line ").map_or(text.as_str(), |cut| &text[..cut]);
-            escaped(text.trim().trim_start_matches("error: ")).into_owned()
+            visible(text.trim().trim_start_matches("error: ")).into_owned()
         }
     }
 }

@@ -183,16 +183,19 @@ impl Intake {
     /// The source's present file has come to its end.
     pub fn end_generation(&mut self, origin: OriginId, now: Now) {
         self.engine.end_generation(origin, now);
+        self.hand_over(BATCH_BYTES);
     }
 
     /// Bytes of the source were gone before they could be read.
     pub fn lost(&mut self, origin: OriginId, reason: Reason, lost: Bytes, now: Now) {
         self.engine.lost(origin, reason, lost, now);
+        self.hand_over(BATCH_BYTES);
     }
 
     /// The source will never say anything again.
     pub fn close(&mut self, origin: OriginId, now: Now) {
         self.engine.close(origin, now);
+        self.hand_over(BATCH_BYTES);
     }
 
     fn on_time(&mut self, now: Now) {

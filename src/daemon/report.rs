@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::deliver::DeliverEnd;
 use crate::engine::ledger::Ledger;
+use crate::terminal::grouped;
 
 /// The end of a run.
 #[derive(Clone, Debug, Default)]
@@ -117,19 +118,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// `1234567` → `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// A number of bytes as people read it, decimal.
 pub fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().si().to_string()
@@ -149,14 +137,6 @@ fn times_smaller(before: u64, after: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn groups_of_three() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(220_314), "220,314");
-        assert_eq!(grouped(1_000_000), "1,000,000");
-    }
 
     #[test]
     fn an_empty_run_is_clean() {

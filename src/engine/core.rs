@@ -240,7 +240,10 @@ impl Core {
         let what = if reason == Reason::Vanished { "deleted" } else { "truncated" };
         let notice = Notice {
             reason,
-            message: format!("at least {lost} bytes were lost: file {what} before it was read"),
+            message: match lost {
+                Bytes(0) => format!("file {what}: all of it that was seen had been read"),
+                lost => format!("at least {lost} bytes were lost: file {what} before it was read"),
+            },
             time: now.wall,
             offset: 0,
             count: Lines(0),
@@ -275,11 +278,7 @@ impl Core {
         for &entry in open.iter().take(SHARE) {
             self.close(entry, closed_by);
         }
-        if open.len() > SHARE {
-            return false;
-        }
-        self.tell_floods(None);
-        true
+        open.len() <= SHARE && self.tell_floods(None)
     }
 
     fn close(&mut self, entry: EntryId, closed_by: ClosedBy) {
@@ -298,15 +297,22 @@ impl Core {
         self.catalog.evict(entry);
     }
 
-    fn tell_floods(&mut self, now: Option<Monotonic>) {
+    /// Tells [`SHARE`] floods at most, all or those that are due by `now`. True when none is left.
+    fn tell_floods(&mut self, now: Option<Monotonic>) -> bool {
+        let mut told = 0;
         for stream in &mut self.streams {
+            if told == SHARE {
+                return false;
+            }
             let Some(flood) = stream.novelty.take(now) else { continue };
             self.encoder.notice(&stream.envelope, &flood_notice(&flood));
             stream.account.noticed += flood.count;
             self.notices += 1;
+            told += 1;
         }
         let next = self.streams.iter().filter_map(|stream| stream.novelty.deadline()).min();
         self.next_flood = next.map(|next| now.map_or(next, |now| next.max(now + GRAIN)));
+        true
     }
 
     /// Closes windows early and forgets cold entries while the tables take more than they may.
@@ -365,8 +371,8 @@ impl Core {
     }
 }
 
-/// Windows that are closed in one go. A summary is 3 KiB at most, or 15 with 16 examples: together about what one batch
-/// should be.
+/// Windows that are closed, or floods that are told, in one go. A summary of long texts takes about 3 KiB: together
+/// about what one batch should be.
 const SHARE: usize = 128;
 
 #[inline]

@@ -232,6 +232,12 @@ fn a_storm_that_simply_stops_is_told_and_closed() {
     assert_eq!(world.summaries(), [(45, "interval", "open")]);
     world.wait(20);
     assert_eq!(world.summaries()[1..], [(0, "quiet", "closed")], "whoever heard it open hears it close");
+    let closing = &world.of("summary")[1]["squall"];
+    assert_eq!(
+        (&closing["window"], &closing["examples"]),
+        (&Value::Null, &Value::Null),
+        "no window is told twice"
+    );
     assert_eq!(world.engine.deadline(), None);
     world.finish(ClosedBy::End);
     assert_eq!(world.summaries().len(), 2);
@@ -449,6 +455,29 @@ fn fault_077_a_flood_of_templates_is_told_and_memory_stays_flat() {
     assert_eq!(told + world.verbatim() as u64, 60_000);
     assert_eq!(notices[0]["squall"]["reason"], "novelty_flood");
     assert_eq!(notices[0]["squall"]["examples"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn fault_077_memory_decides_before_templates_max_does() {
+    let storm = Limits { templates_max: 1_000_000, novelty_per_second: 1_000_000, ..Limits::default() };
+    let mut engine = Engine::new(Options { storm, memory_max: Bytes(4 << 20), ..Options::default() });
+    let origin = engine.open(Source { name: "x".into(), format: Format::Plain, ..Source::default() });
+    let (mut offset, mut largest) = (0, 0);
+    for thousand in 0..150u32 {
+        let word = |line: u32| -> String {
+            (0..5).map(|at| (b'a' + (line / 26u32.pow(at) % 26) as u8) as char).collect()
+        };
+        let lines: String =
+            (0..1_000).map(|line| format!("unit {} is idle\n", word(thousand * 1_000 + line))).collect();
+        engine.push(Chunk { origin, offset, bytes: lines.as_bytes() }, Now::default());
+        offset += lines.len() as u64;
+        engine.take_batch(Default::default());
+        largest = largest.max(engine.size().0);
+    }
+    let ledger = engine.ledger();
+    assert_eq!((ledger.lines_in, ledger.conservation_error), (Lines(150_000), 0));
+    // Growing by doubling, and looked at once a megabyte.
+    assert!(largest < 24 << 20, "{largest}");
 }
 
 #[test]

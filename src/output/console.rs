@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{OutputError, Standing};
 use crate::engine::record::{Batch, Kind, Meta};
+use crate::terminal::{grouped, visible};
 
 /// How records look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,13 +95,13 @@ fn human(meta: &Meta, stream: &str, record: &[u8], form: Form) -> String {
     let mut line = String::with_capacity(record.len());
     let paint = Paint { on: form == Form::Coloured };
     // Writing to a string cannot fail.
-    let _ = write!(line, "{} ", paint.dim(&escape(time)));
-    let _ = write!(line, "{} ", paint.level(&level, &format!("{:6}", escape(&level))));
-    let _ = write!(line, "{}  ", paint.dim(&escape(stream)));
+    let _ = write!(line, "{} ", paint.dim(&visible(time)));
+    let _ = write!(line, "{} ", paint.level(&level, &format!("{:6}", visible(&level))));
+    let _ = write!(line, "{}  ", paint.dim(&visible(stream)));
     if meta.kind == Kind::Summary {
         let _ = write!(line, "{}  ", paint.strong(&repeats(&json)));
     }
-    line.push_str(&escape(text("/message")));
+    line.push_str(&visible(text("/message")));
     line
 }
 
@@ -116,19 +117,6 @@ fn repeats(json: &Value) -> String {
         } else {
             write!(text, " in {seconds:.0} s")
         };
-    }
-    text
-}
-
-/// 1204 → `1,204`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
     }
     text
 }
@@ -162,30 +150,11 @@ impl Paint {
     }
 }
 
-/// Makes text harmless for a terminal: what would control it or reorder the line is shown as an escape.
-pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for char in text.chars() {
-        if is_harmful(char) { safe.extend(char.escape_default()) } else { safe.push(char) }
-    }
-    Cow::Owned(safe)
-}
-
-/// C0 and C1 controls, delete, bidirectional marks and overrides, line separators, and marks that nobody
-/// sees.
-fn is_harmful(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(char, '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::output::testing::batch;
+    use crate::terminal::is_harmful;
     use std::sync::{Arc, Mutex};
 
     /// A writer that others can read.
@@ -280,7 +249,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn nothing_harmful_gets_through(text in proptest::prelude::any::<String>()) {
-            proptest::prop_assert!(!escape(&text).chars().any(is_harmful));
+            proptest::prop_assert!(!visible(&text).chars().any(is_harmful));
         }
     }
 }

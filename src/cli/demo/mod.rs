@@ -152,7 +152,7 @@ impl Kafka<'_> {
     fn place(&self) -> String {
         match self {
             Kafka::Embedded(_) => "a Kafka inside this process (librdkafka's mock cluster)".to_owned(),
-            Kafka::Named(destination) => format!("{destination:?}"),
+            Kafka::Named(destination) => destination.to_string(),
         }
     }
 

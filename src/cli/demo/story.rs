@@ -9,9 +9,9 @@ use super::writer::Written;
 use crate::cli::log::wants_colour;
 use crate::corpus::incident::{FAILED, TIMEOUT};
 use crate::daemon::Standing;
-use crate::daemon::report::{Report, grouped, size};
+use crate::daemon::report::{Report, size};
 use crate::engine::ledger::Ledger;
-use crate::terminal::visible;
+use crate::terminal::{grouped, visible};
 
 /// Tells the story on standard output.
 pub(super) struct Story {

@@ -5,10 +5,11 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::faults::{Findings, Place};
-use crate::config::quantity::{self, show_number, show_size, show_time};
+use crate::config::quantity::{self, show_size, show_time};
 use crate::config::source::shown;
 use crate::config::suggest::nearest;
 use crate::config::tree::{Entry, Kind, Node, Scalar, Value};
+use crate::terminal::grouped;
 use crate::units::Bytes;
 
 /// Labels of one input or instance.
@@ -138,7 +139,7 @@ impl<'a> Keys<'a> {
         };
         let inside = range.contains(&number).then(|| N::try_from(number).ok()).flatten();
         inside.unwrap_or_else(|| {
-            let range = format!("{} to {}", show_number(*range.start()), show_number(*range.end()));
+            let range = format!("{} to {}", grouped(*range.start()), grouped(*range.end()));
             self.out_of_range(entry, &range, findings);
             default
         })
@@ -289,10 +290,8 @@ impl<'a> Keys<'a> {
                     labels.push((label.key.clone(), text.to_owned()));
                 }
                 Some(_) => {
-                    let message = format!(
-                        "a label's name and value may have 1 to {} bytes",
-                        show_number(LABEL_MAX as u64)
-                    );
+                    let message =
+                        format!("a label's name and value may have 1 to {} bytes", grouped(LABEL_MAX as u64));
                     findings.fault(label.place.clone(), message);
                 }
                 None => wrong(&label.node, &keys.full(&label.key), "a text", findings),

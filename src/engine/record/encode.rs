@@ -104,7 +104,9 @@ impl Encoder {
         self.template(Some(label.template));
         self.raw(&envelope.instance);
         self.mark(",\"episode\":\"", b'e', summary.episode);
-        self.mark(",\"window\":\"", b'w', summary.window);
+        if let Some(window) = summary.window {
+            self.mark(",\"window\":\"", b'w', window);
+        }
         self.field(",\"count\":", summary.count.0);
         self.field(",\"total\":", summary.total.0);
         self.time(",\"first\":\"", summary.first);

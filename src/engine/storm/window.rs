@@ -48,8 +48,8 @@ impl ClosedBy {
 pub struct Summary<'a> {
     /// The episode's number.
     pub episode: u64,
-    /// The window's number.
-    pub window: u64,
+    /// The window's number. `None` where the window is empty and only the episode ends.
+    pub window: Option<u64>,
     /// Lines that this summary stands for, none of them sent verbatim.
     pub count: Lines,
     /// All lines of the entry since the episode began, verbatim ones included.
@@ -72,7 +72,7 @@ pub struct Summary<'a> {
     pub closed_by: ClosedBy,
     /// The text of the first folded line.
     pub text: &'a [u8],
-    /// Other texts of the window.
+    /// Other texts of the window; none where it is empty.
     pub examples: &'a [Box<[u8]>],
     /// Statistics of the variables.
     pub values: Vec<SlotValues>,
@@ -184,7 +184,7 @@ impl Episode {
         let span = window.last.since(window.first).as_secs_f64().max(1.0);
         Summary {
             episode: self.id,
-            window: window.id,
+            window: (count > Lines(0)).then_some(window.id),
             count,
             total: self.total,
             first: window.first,
@@ -196,7 +196,7 @@ impl Episode {
             open: closed_by == ClosedBy::Interval,
             closed_by,
             text: &window.text,
-            examples: &window.examples,
+            examples: if count > Lines(0) { &window.examples } else { &[] },
             values,
         }
     }
@@ -274,12 +274,15 @@ mod tests {
         }
         assert!(episode.is_over(Timestamp(10 * Timestamp::SECOND)));
         let summary = episode.close(ClosedBy::Interval, None);
-        assert_eq!((summary.window, summary.count, summary.open), (5, Lines(5), true));
+        assert_eq!((summary.window, summary.count, summary.open), (Some(5), Lines(5), true));
         assert_eq!(summary.last.since(summary.first).as_secs(), 4);
         assert_eq!(summary.per_second, 1.25);
         assert_eq!(summary.text, b"a");
         assert_eq!(summary.examples, [b"b".as_slice().into(), b"d".as_slice().into()]);
         assert!(!episode.is_over(Timestamp(99 * Timestamp::SECOND)), "an empty window has no end");
+        let summary = episode.close(ClosedBy::Quiet, None);
+        assert_eq!((summary.window, summary.count, summary.open), (None, Lines(0), false));
+        assert_eq!((summary.text, summary.examples.len()), (b"a".as_slice(), 0), "told before");
     }
 
     #[test]
