@@ -137,7 +137,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         files: args.config.clone(),
         dir: args.config_dir.clone(),
         env: environment(),
-        sets: args.set.clone(),
+        sets: args.set.iter().cloned().chain(args.to.iter().flat_map(place)).collect(),
         ..Sources::default()
     };
     let mut config = match config::load(&sources) {
@@ -202,6 +202,14 @@ fn apply(args: &Args, config: &mut Config) {
     if let Some(destination) = &args.to {
         send_to(destination, args.json, config);
     }
+}
+
+/// The place that `--to` names as settings: a config that says how to send to Kafka need not say where as well.
+fn place(destination: &Destination) -> Vec<String> {
+    let Destination::Kafka { brokers, topic } = destination else { return Vec::new() };
+    // JSON is YAML, and quotes what YAML would take for something else, as in `[::1]:9092`.
+    let brokers = serde_json::json!(brokers);
+    vec![format!("outputs.kafka.brokers={brokers}"), format!("outputs.kafka.topic={topic}")]
 }
 
 pub(super) fn send_to(destination: &Destination, json: bool, config: &mut Config) {
@@ -298,4 +306,29 @@ fn conclude(args: &Args, config: &Config, report: &Report, to_console: bool) -> 
 /// Reads what is missing into an error with context, for the other commands.
 pub(super) fn open(path: &std::path::Path) -> anyhow::Result<std::fs::File> {
     std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_may_come_with_the_flag() {
+        #[track_caller]
+        fn check(to: &str, set: &str, brokers: &[&str], topic: &str) {
+            let destination: Destination = to.parse().expect("a destination");
+            let sets = std::iter::once(set.to_owned()).chain(place(&destination)).collect();
+            let loaded = config::load(&Sources { sets, ..Sources::default() });
+            let (mut config, _) = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+            send_to(&destination, false, &mut config);
+            let [Output::Kafka(options)] = config.outputs.as_slice() else { panic!("{:?}", config.outputs) };
+            assert_eq!((&*options.topic, options.brokers.len()), (topic, brokers.len()), "{to}");
+            assert!(brokers.iter().zip(&options.brokers).all(|(want, got)| want == got), "{to}");
+            assert_eq!(format!("{:?}", options.packing), "ZstdNdjson", "{to}");
+        }
+        let packed = "outputs.kafka.batch=zstd-ndjson";
+        check("kafka://a:1,b:2/logs", packed, &["a:1", "b:2"], "logs");
+        check("kafka://[::1]:9092/1", packed, &["[::1]:9092"], "1");
+        check("kafka://a:1/t", "outputs.kafka={topic: u, brokers: [b:2], batch: zstd-ndjson}", &["a:1"], "t");
+    }
 }

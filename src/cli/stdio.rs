@@ -8,16 +8,20 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 
+use crate::terminal::visible;
+
 /// Writes to standard output and makes sure that it left.
 pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     write!(out, "{text}").and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
-/// Writes to standard error.
+/// Writes to standard error. What names and configs bring along cannot act on the terminal; lines stay lines.
 pub(super) fn complain(text: impl Display) {
+    let text = text.to_string();
+    let lines: Vec<_> = text.split('\n').map(visible).collect();
     // When standard error is closed there is nobody left to tell; the exit code still says it.
-    let _ = write!(io::stderr().lock(), "{text}");
+    let _ = io::stderr().lock().write_all(lines.join("\n").as_bytes());
 }
 
 /// Whether the reader of our output has gone: the one failure about which nobody needs to hear.

@@ -42,7 +42,7 @@ pub struct Source {
     pub collapse: Collapse,
     /// The limits of its lines.
     pub line: line::Limits,
-    /// Its bytes stay where they are and can be read again, as those of a file can and those of a pipe cannot.
+    /// Its bytes stay where they are and can be read again: those of a file can, those of a pipe cannot.
     pub stays: bool,
 }
 
@@ -156,9 +156,9 @@ impl Engine {
         self.core.on_deadline(now);
     }
 
-    /// Ends everything: windows close, and unfinished lines leave as they are, for nobody will finish them. But where
-    /// we are stopped in the middle of something that stays, the half of a line is no line: it is held to the end, and
-    /// read whole next time (`faults.md` 25). All of it goes into one batch.
+    /// Ends everything: windows close, and unfinished lines leave as they are, for nobody will finish them.
+    /// But where we are stopped in the middle of something that stays, the half of a line is no line: it is
+    /// held to the end, and read whole next time (`faults.md` 25). All of it goes into one batch.
     pub fn finish(&mut self, closed_by: ClosedBy, now: Now) {
         while !self.finish_some(closed_by, now) {}
     }

@@ -43,8 +43,8 @@ impl Told {
         Told::of(&broker.consume_all_with_console(topic))
     }
 
-    /// What these messages say. Fails when a header does not fit its record, a number is missing or comes twice, or a
-    /// stream is out of order.
+    /// What these messages say. Fails when a header does not fit its record, a number is missing or comes
+    /// twice, or a stream is out of order.
     #[track_caller]
     fn of(messages: &[Message]) -> Told {
         let records: Vec<Record> = messages.iter().flat_map(unwrap).collect();
@@ -78,8 +78,8 @@ impl Told {
         Told { records: self.records.iter().filter(is_of).cloned().collect(), messages: 0 }
     }
 
-    /// The promise: every line is here word for word or counted once; every calm line is here word for word; nothing
-    /// is here that was not written; what is here word for word stands in the order in which it was written.
+    /// The promise: every line is here word for word or counted once; every calm line is here word for word;
+    /// nothing is here that was not written; what is here word for word stands in the order of writing.
     #[track_caller]
     pub(super) fn check(&self, written: &Written) {
         let lines = ["line", "summary", "notice"].map(|kind| self.lines_in(kind));
@@ -205,8 +205,8 @@ fn decoded(mut decoder: impl std::io::Read) -> Vec<u8> {
     bytes
 }
 
-/// Waits until a record that holds `text` stands in the topic. Only to know when to go on: what counts is read later,
-/// by Kafka's own consumer.
+/// Waits until a record that holds `text` stands in the topic. Only to know when to go on: what counts is
+/// read later, by Kafka's own consumer.
 #[track_caller]
 pub(super) fn wait_for_record(broker: &Broker, topic: &str, text: &str) {
     let consumer: BaseConsumer = ClientConfig::new()

@@ -81,7 +81,7 @@ fn the_topic_comes_later() {
     assert_eq!(ended.messages_with("kafka is well again").len(), 1, "{ended:#?}");
 }
 
-/// With an end to its input there is somebody who waits for squall, so it does not wait for the topic for ever.
+/// Whose input has an end is waited for by somebody, so squall does not wait for the topic for ever.
 #[test]
 #[ignore = "needs a broker"]
 fn the_topic_never_comes() {
@@ -104,8 +104,8 @@ fn the_topic_never_comes() {
     assert!(cost.contains("(500 lines) were not delivered: "), "{cost}");
 }
 
-/// A broker whose process stands still keeps its connections and answers nothing. More is written meanwhile than may be
-/// in flight, so squall has to stop reading.
+/// A broker whose process stands still keeps its connections and answers nothing. More is written meanwhile
+/// than may be in flight, so squall has to stop reading.
 #[test]
 #[ignore = "needs a broker"]
 fn the_broker_stands_still() {
@@ -125,7 +125,7 @@ fn the_broker_stands_still() {
     wait_for_record(&broker, topic, &written.lines()[0].text);
     broker.pause();
     file.write_all(rest).expect("many lines");
-    let trouble = format!("kafka waits: {} does not confirm what was sent", broker.address());
+    let trouble = format!("{} does not confirm what was sent", broker.address());
     sidecar.wait_for_message(&trouble);
     let (read, memory) = (sidecar.bytes_read(), sidecar.memory_peak());
     broker.resume();

@@ -5,5 +5,6 @@ mod closed_pipes;
 mod demo;
 mod faults;
 mod loghub;
+mod settings;
 mod templates;
 mod until_eof;

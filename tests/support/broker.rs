@@ -371,8 +371,8 @@ fn parse_batches(segment: &[u8]) -> Vec<StoredBatch> {
     let number = |at: usize| u32::from_be_bytes(segment[at..at + 4].try_into().expect("four bytes"));
     let mut batches = Vec::new();
     let mut start = 0;
-    // Base offset (8), length behind it (4), leader epoch (4), magic (1), checksum (4), attributes (2), …, count at 57.
-    // A batch that is being written while we look has no end yet.
+    // Base offset (8), length behind it (4), leader epoch (4), magic (1), checksum (4), attributes (2), …,
+    // count at 57. A batch that is being written while we look has no end yet.
     while start + 61 <= segment.len() && start + 12 + number(start + 8) as usize <= segment.len() {
         assert_eq!(segment[start + 16], 2, "the message format");
         let codec = ["none", "gzip", "snappy", "lz4", "zstd"][usize::from(segment[start + 22] & 7)];

@@ -137,6 +137,8 @@ impl Running {
     /// Waits for its end; its standard input ends now.
     #[track_caller]
     pub(crate) fn end(mut self) -> Ended {
+        // Its size before the end, however quickly it ends now.
+        self.is_running();
         self.close_stdin();
         for _ in 0..LOOKS_MAX {
             if self.is_running() {

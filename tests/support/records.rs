@@ -186,3 +186,39 @@ fn is_time(record: &Value, time: &Value) {
 fn is_hex(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The judge is judged: what it must not let pass.
+    #[test]
+    fn faults_are_seen() {
+        let line = |seq: u64, more: &str| {
+            format!(
+                "{{\"@timestamp\":\"2026-02-06T00:10:00Z\",\"message\":\"m\",\"squall\":{{\"v\":1,\"kind\":\"line\",\
+                 \"id\":\"{}-{seq}\",\"stream\":\"s\"{more}}}}}\n",
+                "0123456789abcdef".repeat(2)
+            )
+        };
+        #[track_caller]
+        fn check(text: &str, want: bool) {
+            assert_eq!(std::panic::catch_unwind(|| Records::read(text)).is_ok(), want, "{text}");
+        }
+        let good = line(1, "") + &line(2, ",\"complete\":false");
+        check(&good, true);
+        assert_eq!(Records::read(&good).missing(["m", "m", "m", "n"]), ["m", "n"]);
+        check(&(line(1, "") + &line(3, "")), false); // a number is missing
+        check(&(line(1, "") + &line(1, "")), false); // a number twice
+        check(&(line(1, "") + &line(2, "").replace("cdef-", "cdee-")), false); // another lane
+        check(&line(1, ",\"surprise\":1"), false);
+        check(&line(1, ",\"count\":1"), false); // a line has no count
+        check(&line(1, "").replace("\"line\"", "\"rumour\""), false);
+        check(&line(1, "").replace("\"line\"", "\"summary\""), false); // without all that a summary has
+        check(&line(1, "").replace("\"v\":1", "\"v\":2"), false);
+        check(&line(1, "").replace("2026-02-06T00", "yesterday"), false);
+        check(&line(1, "").replace("\"message\":\"m\"", "\"message\":1"), false);
+        check("not JSON\n", false);
+        check("", true);
+    }
+}

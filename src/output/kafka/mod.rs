@@ -144,6 +144,8 @@ impl Kafka {
         let told = self.shared.lock().statistics;
         let standing = self.standing();
         if standing.in_flight_records == 0 && standing.acked_records > 0 {
+            self.shared.lock().settling = true;
+            self.shared.rouse();
             // The statistics lag: the next ones may have been gathered before the last report, those after it not.
             self.shared
                 .wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
@@ -249,7 +251,7 @@ impl Kafka {
         let headers = OwnedHeaders::new_with_capacity(6)
             .insert(header("squall-id", &first_id))
             .insert(header("squall-id-last", &last_id))
-            // Its records are of several kinds; every message says one word here, so that a consumer may rely on it.
+            // Its records are of several kinds. Every message has this header, so that a consumer may rely on it.
             .insert(header("squall-kind", "batch"))
             .insert(header("squall-records", &seqs.len().to_string()))
             .insert(header("content-type", "application/x-ndjson"))
@@ -281,7 +283,7 @@ impl std::ops::Deref for Goodbye {
     }
 }
 
-/// How long the bytes on the wire of a run that is over are waited for: two rounds of statistics and a little.
+/// How long the bytes on the wire of a run that is over are waited for: two rounds of statistics, on a machine that is busy.
 const WIRE_KNOWN: Duration = Duration::from_millis(700);
 
 /// Purging takes up to 500 ms, a turn of the polling thread 100 ms, joining librdkafka's threads a little.

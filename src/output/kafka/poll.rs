@@ -22,9 +22,9 @@ use super::trouble::{Cause, Trouble};
 pub(super) const TOO_LARGE: &str = "it is larger than the Kafka option message.max.bytes";
 /// How long one turn lasts. Events are served at once; this is only how often we look around.
 const TURN: Duration = Duration::from_millis(100);
-/// How long one rest lasts: as long as librdkafka gathers statistics.
+/// How long one rest lasts: two or three of librdkafka's statistics.
 const REST: Duration = Duration::from_millis(250);
-/// Events that are served after a rest, one for each call. Idle, there is one of statistics and hardly any
+/// Events that are served after a rest, one for each call. Idle, there are those of statistics and hardly any
 /// other.
 const REST_EVENTS: usize = 16;
 /// Turns before what came back is sent again: 1 s.

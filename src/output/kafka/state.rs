@@ -50,6 +50,8 @@ pub(super) struct State {
     bell: bool,
     /// It rings when fewer records than this are open.
     ring_below: usize,
+    /// All is delivered and the last statistics are waited for, so the polling thread must not rest.
+    pub(super) settling: bool,
     /// The offering side has let go of its half of the producer; the polling thread ends.
     pub(super) closing: bool,
     /// The polling thread has ended and librdkafka is torn down.
@@ -83,6 +85,7 @@ impl Shared {
             broken: None,
             bell: false,
             ring_below: 0,
+            settling: false,
             closing: false,
             stopped: false,
         };
@@ -219,9 +222,10 @@ impl State {
         self.topic_known && self.returned.is_empty()
     }
 
-    /// Whether no report can come and nothing is wrong.
+    /// Whether no report can come, nothing is wrong, and nobody waits.
     fn is_idle(&self) -> bool {
-        self.acks.open().records == 0 && self.topic_known && self.trouble.is_none() && !self.closing
+        let waited_for = self.settling || self.closing;
+        self.acks.open().records == 0 && self.topic_known && self.trouble.is_none() && !waited_for
     }
 
     /// Lets the offering thread wake up.
