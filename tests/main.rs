@@ -7,11 +7,13 @@
 //! | `golden` | whole runs against `tests/golden/<case>/expected` |
 //! | `cli` | the real program on input that ends, and on bad input |
 //! | `daemon` | the real program while it runs: rotation, signals, memory |
+//! | `ending` | how a run ends because of the other ends of its pipes |
 //! | `support` | nothing of squall; what the other modules stand on, tested in place |
 
 mod broker;
 mod cli;
 mod daemon;
+mod ending;
 mod golden;
 mod support;
 mod tidy;
