@@ -267,16 +267,13 @@ fn run(config: &Config) -> Result<Report, StartError> {
                 _ = interrupt.recv() => {}
             }
             // The daemon may have stopped by itself before; that is not the user's first signal.
-            if !std::mem::replace(&mut asked, true) {
-                daemon.stop();
-                tracing::info!(within = ?config.shutdown_timeout, "stopping");
-                overdue = Box::pin(tokio::time::sleep(config.shutdown_timeout + GRACE));
-            } else {
+            if std::mem::replace(&mut asked, true) {
                 tracing::error!("stopped at once by a second signal, what was not delivered is lost");
                 std::process::exit(1);
             }
             tracing::info!(within = ?config.shutdown_timeout, "stopping");
             daemon.stop();
+            overdue = Box::pin(tokio::time::sleep(config.shutdown_timeout + GRACE));
         }
     })
 }
