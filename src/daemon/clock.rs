@@ -14,9 +14,3 @@ pub fn now() -> Now {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Now { arrival: Monotonic(arrival), wall: Timestamp(i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX)) }
 }
-
-/// CPU time of this process so far, user and system, in seconds.
-pub fn cpu_seconds() -> f64 {
-    let used = clock_gettime(ClockId::ProcessCPUTime);
-    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
-}

@@ -1,7 +1,7 @@
 //! The data thread: wait → read → engine → hand over. All CPU work of the pipeline, no network.
 //!
 //! One wake takes a bounded share from each input, so that a noisy one starves no other. Wake-ups are coalesced to
-//! [`LOOK_EVERY`], because reading a few lines at a time costs more in system calls than in lines.
+//! `LOOK_EVERY`, because reading a few lines at a time costs more in system calls than in lines.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// What one look takes from one input at most.
 const SHARE: Bytes = Bytes(1 << 20);
 /// Pieces in which the engine gets its bytes: small enough that even empty lines, which turn one byte into a record
-/// of 400, make no more than 6.5 MB of records before the batch is looked at.
-const PIECE: usize = 16 * 1024;
+/// of 400, make no more than 3.3 MB of records before the batch is looked at.
+const PIECE: usize = 8 * 1024;
 /// How often the books are balanced and published.
 const BALANCE_EVERY: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,6 @@
 //! The hand-off between the data thread and the output thread: full batches one way, empty ones back.
 //!
-//! Limit: [`WAITING_MAX`] batches of about [`BATCH_BYTES`] wait; then the data thread does. That is the back-pressure:
+//! Limit: `WAITING_MAX` batches of about [`BATCH_BYTES`] wait; then the data thread does. That is the back-pressure:
 //! files stay unread, a pipe's writer blocks.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -11,7 +11,7 @@ use crate::engine::record::Batch;
 /// Batches are handed over from this size on, or when there is nothing else to do.
 pub const BATCH_BYTES: usize = 256 * 1024;
 /// Batches that wait for the output.
-const WAITING_MAX: usize = 4;
+const WAITING_MAX: usize = 2;
 
 /// The data thread's end.
 #[derive(Debug)]

@@ -217,6 +217,7 @@ fn reader(config: &Config, input: &Input, wake: &Arc<Wake>) -> Result<Reader, St
         collapse: input.collapse,
         labels: input.labels.clone(),
         line: config.line_limits(input),
+        ends: matches!(&input.kind, InputKind::Tail(options) if options.until_eof),
     };
     let wake = Arc::clone(wake);
     match &input.kind {

@@ -27,6 +27,8 @@ pub struct Settings {
     pub labels: Vec<(String, String)>,
     /// The limits of lines.
     pub line: line::Limits,
+    /// The input ends by itself; what cannot be read by then was not read at all.
+    pub ends: bool,
 }
 
 /// An input and the sources it has opened.
@@ -84,8 +86,15 @@ impl Reader {
         let Reader { input, settings, origins, broken } = self;
         match input {
             Input::Tail(tail) => {
-                let progress =
-                    tail.poll(now, share, &mut |event| on_tail(event, settings, origins, intake, now));
+                let progress = tail.poll(now, share, &mut |event| {
+                    if let tail::Event::Refused { path, reason } = &event
+                        && settings.ends
+                        && was_wanted(path)
+                    {
+                        *broken = Some(format!("{}: {reason}", path.display()));
+                    }
+                    on_tail(event, settings, origins, intake, now);
+                });
                 Progress { more: progress.more, done: progress.done, next_look: Some(tail.next_look()) }
             }
             Input::Stdin(stdin) => {
@@ -106,6 +115,11 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether somebody who wrote the glob meant this file: a folder or device that a `*` also matches is no loss.
+fn was_wanted(path: &Path) -> bool {
+    path.metadata().map_or(true, |metadata| metadata.is_file())
 }
 
 fn on_tail(

@@ -259,7 +259,7 @@ impl Core {
         self.storms.deadline().into_iter().chain(self.next_flood).min()
     }
 
-    /// Closes what is over: [`SHARE`] windows at most, so that the batch stays small. When there are more, the deadline
+    /// Closes what is over: `SHARE` windows at most, so that the batch stays small. When there are more, the deadline
     /// is still over afterwards.
     pub fn on_deadline(&mut self, now: Now) {
         for (entry, closed_by) in self.storms.due(now.arrival, SHARE) {
@@ -270,7 +270,7 @@ impl Core {
         }
     }
 
-    /// Closes [`SHARE`] windows at most. True when none is left.
+    /// Closes `SHARE` windows at most. True when none is left.
     pub fn finish_some(&mut self, closed_by: ClosedBy) -> bool {
         let mut open = self.storms.open().to_vec();
         // In the order in which the entries were made, so that two runs over the same bytes end alike.
@@ -297,7 +297,7 @@ impl Core {
         self.catalog.evict(entry);
     }
 
-    /// Tells [`SHARE`] floods at most, all or those that are due by `now`. True when none is left.
+    /// Tells `SHARE` floods at most, all or those that are due by `now`. True when none is left.
     fn tell_floods(&mut self, now: Option<Monotonic>) -> bool {
         let mut told = 0;
         for stream in &mut self.streams {

@@ -2,7 +2,7 @@
 //! a made-up clock.
 //!
 //! A line is born, judged and counted here, on one thread, in warm cache:
-//! chunk → [`frame`] → [`line`] → [`template`] → [`storm`] → [`record`], with the [`ledger`] beside it.
+//! chunk → [`frame`] → [`mod@line`] → [`template`] → [`storm`] → [`record`], with the [`ledger`] beside it.
 //! Invariant: every accepted line is in exactly one record or in a window that is still open.
 //! Limits: `templates_max` entries; `memory_max` bytes, above which windows close early.
 //! Only this module calls the stages; a stage uses nothing of another but the type of its output.

@@ -5,8 +5,8 @@
 //! Invariant: `Standing::acked_upto` only moves over records whose fate is known: confirmed, or refused and
 //! counted.
 //! Limit: an output takes only what its window holds and leaves the rest with the caller; nothing here grows.
-//! Not here: what survives a crash (`outbox`); what happens to refused records (the caller puts them into a
-//! notice).
+//! Not here: what survives a crash (`outbox`); what happens to refused records (the daemon
+//! names them when it ends).
 
 pub mod blackhole;
 pub mod console;
