@@ -78,7 +78,9 @@ fn minute_start(text: &[u8; 16]) -> Option<i64> {
     Some(days_since_epoch(year, month, day) * 86_400 + minutes * 60)
 }
 
-fn days_in(year: i64, month: i64) -> i64 {
+/// How many days this month of the Gregorian calendar has.
+#[inline]
+pub(in crate::engine) fn days_in(year: i64, month: i64) -> i64 {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     match month {
         2 if leap => 29,
@@ -90,7 +92,8 @@ fn days_in(year: i64, month: i64) -> i64 {
 
 /// Days of the proleptic Gregorian calendar between 1970-01-01 and this date. The year is taken to begin in March, so
 /// that the leap day is its last and the lengths of the months follow one formula.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+#[inline]
+pub(in crate::engine) fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let day_of_year = (153 * month + 2) / 5 + day - 1;
     year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468

@@ -6,6 +6,7 @@
 
 use jiff::tz::{Offset, TimeZone};
 
+use crate::engine::frame::rfc3339::{days_in, days_since_epoch};
 use crate::units::Timestamp;
 
 /// What a clock face showed.
@@ -46,8 +47,11 @@ impl Civil {
     fn seconds_in(self, year: i32) -> Option<i64> {
         let exists = (1970..=2261).contains(&year)
             && (1..=12).contains(&self.month)
-            && (1..=days_in_month(year, self.month)).contains(&self.day);
-        exists.then(|| days_from_epoch(year, self.month, self.day) * 86_400 + i64::from(self.second))
+            && (1..=days_in(i64::from(year), i64::from(self.month))).contains(&i64::from(self.day));
+        exists.then(|| {
+            days_since_epoch(i64::from(year), i64::from(self.month), i64::from(self.day)) * 86_400
+                + i64::from(self.second)
+        })
     }
 
     fn seconds_nearest(self, now: Timestamp) -> Option<i64> {
@@ -97,27 +101,6 @@ impl Zone {
     }
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar, which starts its years in March here so that the leap
-/// day comes last and every month's start is a straight line.
-#[inline]
-fn days_from_epoch(year: i32, month: u32, day: u32) -> i64 {
-    let year = i64::from(if month <= 2 { year - 1 } else { year });
-    let month_from_march = i64::from((month + 9) % 12);
-    let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
-    year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
-}
-
-#[inline]
-fn days_in_month(year: i32, month: u32) -> u32 {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,8 +111,12 @@ mod tests {
         let mut day = civil::date(1970, 1, 1);
         for days in 0..106_000 {
             let (year, month) = (i32::from(day.year()), u32::try_from(day.month()).unwrap());
-            assert_eq!(days_from_epoch(year, month, u32::try_from(day.day()).unwrap()), days, "{day}");
-            assert_eq!(days_in_month(year, month), u32::try_from(day.days_in_month()).unwrap(), "{day}");
+            assert_eq!(
+                days_since_epoch(i64::from(year), i64::from(month), i64::from(day.day())),
+                days,
+                "{day}"
+            );
+            assert_eq!(days_in(i64::from(year), i64::from(month)), i64::from(day.days_in_month()), "{day}");
             day = day.tomorrow().unwrap();
         }
     }
