@@ -47,8 +47,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// The stages of the engine in the order in which a line passes them. A stage may use only earlier ones. `core` is the
 /// second half of `engine/mod.rs`, which knows all, and `tests` are its tests.
-const STAGES: &[&str] =
-    &["chunk", "frame", "line", "template", "storm", "cycle", "alert", "record", "ledger", "core", "tests"];
+const STAGES: &[&str] = &[
+    "chunk", "frame", "line", "template", "storm", "cycle", "alert", "record", "ledger", "state", "core",
+    "tests",
+];
 
 /// The modules that know neither a clock nor the world.
 const PURE: &[&str] = &["corpus", "engine", "terminal", "units"];

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod ledger;
 pub mod line;
 pub mod record;
+pub mod state;
 pub mod storm;
 pub mod template;
 

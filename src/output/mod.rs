@@ -217,6 +217,7 @@ pub(crate) mod testing {
             batch.metas.push(Meta {
                 end: batch.bytes.len(),
                 seq,
+                records: 1,
                 kind: Kind::Line,
                 lines: Lines(1),
                 key: u32::try_from(key).expect("few streams"),

@@ -278,7 +278,7 @@ impl Encoder {
         debug_assert!(end - start <= self.record_max, "a record of {} bytes", end - start);
         self.bytes_out += Bytes((end - start) as u64);
         let key = self.batch.key(&envelope.key);
-        self.batch.metas.push(Meta { end, seq: self.next_seq, kind, lines, key, time });
+        self.batch.metas.push(Meta { end, seq: self.next_seq, records: 1, kind, lines, key, time });
         self.next_seq += 1;
     }
 

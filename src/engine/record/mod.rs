@@ -46,45 +46,65 @@ impl Kind {
     }
 }
 
-/// What an output must know of a record without looking into it.
+/// What an output must know of a message without looking into it. A message is one record, or, in a batch with an
+/// [`Encoding`], several records of one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// Where the record ends in [`Batch::bytes`]; it begins where the one before ends.
+    /// Where the message ends in [`Batch::bytes`]; it begins where the one before ends.
     pub end: usize,
-    /// Its number in the lane: 1, 2, 3 … without gaps.
+    /// The number of its (first) record in the lane: 1, 2, 3 … without gaps.
     pub seq: u64,
-    /// What it is.
+    /// How many records it holds.
+    pub records: u32,
+    /// What its (first) record is.
     pub kind: Kind,
     /// How many accepted lines it stands for: 1 for a line, the count of a summary or notice.
     pub lines: Lines,
     /// Index into [`Batch::keys`]: the stream, which is the Kafka key.
     pub key: u32,
-    /// The record's own time (`@timestamp`).
+    /// The (first) record's own time (`@timestamp`).
     pub time: Timestamp,
 }
 
-/// Records in the order in which they must leave, encoded as JSON without newlines between them.
-#[derive(Clone, Debug, Default)]
+/// How the messages of a batch are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// Each is one record: a JSON object without a newline.
+    #[default]
+    Record,
+    /// Each is several records, a line each, gzipped.
+    GzipNdjson,
+    /// The same with Zstandard.
+    ZstdNdjson,
+}
+
+/// Messages in the order in which they must leave, without anything between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// The lane that numbered these records. A record's id is `<lane>-<seq>`.
     pub lane: LaneId,
-    /// The encoded records, end to end.
+    /// How the messages are made.
+    pub encoding: Encoding,
+    /// The messages, end to end.
     pub bytes: Vec<u8>,
-    /// One for each record.
+    /// One for each message.
     pub metas: Vec<Meta>,
     /// The streams that occur in this batch.
     pub keys: Vec<Arc<str>>,
+    /// The numbers of the records in each message, message after message, ascending within each. Empty where each
+    /// message is one record.
+    pub members: Vec<u64>,
 }
 
 impl Batch {
-    /// The record at `index` and its encoded bytes.
+    /// The message at `index` and its bytes.
     pub fn get(&self, index: usize) -> Option<(&Meta, &[u8])> {
         let meta = self.metas.get(index)?;
         let start = if index == 0 { 0 } else { self.metas[index - 1].end };
         Some((meta, &self.bytes[start..meta.end]))
     }
 
-    /// All records with their encoded bytes.
+    /// All messages with their bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&Meta, &[u8])> {
         (0..self.metas.len()).filter_map(|index| self.get(index))
     }
@@ -110,6 +130,8 @@ impl Batch {
         self.bytes.clear();
         self.metas.clear();
         self.keys.clear();
+        self.members.clear();
+        self.encoding = Encoding::Record;
     }
 }
 

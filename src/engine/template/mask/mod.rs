@@ -54,7 +54,7 @@ pub const ESCAPE: u8 = 0x02;
 pub struct Fingerprint(pub u64);
 
 /// The name of a template: equal on every host that runs the same [`TOKENISER`]. Shown as 32 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TemplateId(pub u128);
 
 impl fmt::Display for TemplateId {
