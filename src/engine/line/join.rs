@@ -228,7 +228,11 @@ fn held_line<'a>(frame: Frame<'a>, times: &mut Times, clock: &mut Clock, now: No
 /// through memory cost 5 % of a storm.
 #[inline(always)]
 fn line<'a>(frame: Frame<'a>, times: &mut Times, clock: &mut Clock, now: Now) -> Line<'a> {
-    let own = frame.time.or_else(|| times.find(frame.text, now.wall));
+    // Not `or_else`: with its closure it became a call of its own for each line.
+    let own = match frame.time {
+        Some(time) => Some(time),
+        None => times.find(frame.text, now.wall),
+    };
     Line {
         text: frame.text,
         time: own.unwrap_or(now.wall),

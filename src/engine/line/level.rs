@@ -109,8 +109,39 @@ impl Level {
 /// before any word inside its message.
 pub fn detect(text: &[u8]) -> Option<Level> {
     let head = &text[..text.len().min(LEVEL_WITHIN)];
+    if let Some(level) = at_the_head(head).or_else(|| in_first_field(head)) {
+        return Some(level);
+    }
     let in_json = if head.trim_ascii_start().starts_with(b"{") { find_level(&JSON, head) } else { None };
     in_json.or_else(|| find_level(&ANYWHERE, head))
+}
+
+/// The levels that are no words and stand at the very start of the text: what the patterns below would find first,
+/// found without them. They are variables of their templates, so each such line is asked for its own level.
+fn at_the_head(text: &[u8]) -> Option<Level> {
+    match text {
+        [b'<', rest @ ..] => {
+            let (digits, rest) = split_digits(rest, 3);
+            rest.starts_with(b">").then(|| Level::from_priority(digits))?
+        }
+        [letter, d1, d2, d3, d4, b' ', h1, h2, b':', m1, m2, b':', s1, s2, ..] => {
+            let digits = [d1, d2, d3, d4, h1, h2, m1, m2, s1, s2];
+            digits.iter().all(|byte| byte.is_ascii_digit()).then(|| Level::from_letter(&[*letter]))?
+        }
+        _ => None,
+    }
+}
+
+/// The number of a JSON object's `level` where that is its first field: what [`JSON`] would find first.
+fn in_first_field(text: &[u8]) -> Option<Level> {
+    let (digits, rest) = split_digits(text.strip_prefix(br#"{"level":"#)?, 2);
+    let ended = rest.first().is_some_and(|byte| matches!(byte, b',' | b'}'));
+    ended.then(|| Level::from_number(digits))?
+}
+
+/// At most `most` digits, and what follows them.
+fn split_digits(text: &[u8], most: usize) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().take(most).take_while(|byte| byte.is_ascii_digit()).count())
 }
 
 /// Whether `text` speaks of failure.
@@ -286,6 +317,21 @@ mod tests {
         check("WebSocket connection timeout", None);
         check("", None);
         check(&format!("{} ERROR", "x".repeat(LEVEL_WITHIN)), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// What is found without the patterns is what they would have found.
+        #[test]
+        fn shortcuts_agree_with_the_patterns(
+            head in "(<[0-9]{0,4}>?|[DIWEFX][0-9]{3,5} [0-9]{1,2}:[0-9]{2}:[0-9]{2}|\\{\"level\":[0-9]{0,3}[,}x]?)",
+            rest in "[ ,}a-zA-Z<>\\[\\]:\"0-9]{0,30}",
+        ) {
+            let text = [head.as_bytes(), rest.as_bytes()].concat();
+            let in_json = if text.starts_with(b"{") { find_level(&JSON, &text) } else { None };
+            prop_assert_eq!(detect(&text), in_json.or_else(|| find_level(&ANYWHERE, &text)));
+        }
     }
 
     #[test]

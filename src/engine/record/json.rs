@@ -9,19 +9,7 @@ use crate::units::Timestamp;
 
 /// Appends `number` in decimal.
 pub fn number(out: &mut Vec<u8>, number: u64) {
-    // 20 digits hold every u64. Written from the right, because that is how digits fall out of a division.
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends a floating-point number as JSON has them; what JSON cannot say (NaN, infinity) becomes `null`.
@@ -180,10 +168,10 @@ impl Clockface {
         let nanos = time.0.rem_euclid(60 * Timestamp::SECOND) as u64;
         let mut tail = *b"00.000000000Z";
         two(&mut tail, 0, nanos / Timestamp::SECOND as u64);
-        let mut fraction = nanos % Timestamp::SECOND as u64;
-        for at in (3..12).rev() {
-            tail[at] = b'0' + (fraction % 10) as u8;
-            fraction /= 10;
+        // A second more makes ten digits of it, the last nine of which are the fraction with its leading zeros.
+        let fraction = nanos % Timestamp::SECOND as u64 + Timestamp::SECOND as u64;
+        if let Some((_, digits)) = itoa::Buffer::new().format(fraction).as_bytes().split_last_chunk::<9>() {
+            tail[3..12].copy_from_slice(digits);
         }
         out.extend_from_slice(&self.shown);
         out.extend_from_slice(&tail);

@@ -17,6 +17,8 @@ pub struct Rate {
     second: i64,
     /// The last [`WINDOW`] seconds; `counts[second % WINDOW]` is the current one.
     counts: [u32; WINDOW as usize],
+    /// Where the current one stands.
+    current: u8,
     /// Their sum.
     in_window: u32,
     /// The first second ever counted.
@@ -30,7 +32,15 @@ pub struct Rate {
 impl Rate {
     /// A rate that begins in `second`.
     pub fn new(second: i64) -> Rate {
-        Rate { second, counts: [0; WINDOW as usize], in_window: 0, since: second, average: 0.0, weight: 0.0 }
+        Rate {
+            second,
+            counts: [0; WINDOW as usize],
+            current: place(second),
+            in_window: 0,
+            since: second,
+            average: 0.0,
+            weight: 0.0,
+        }
     }
 
     /// The second that is being counted.
@@ -42,7 +52,7 @@ impl Rate {
     /// Counts one line in the current second.
     #[inline]
     pub fn count(&mut self) {
-        self.counts[self.second.rem_euclid(WINDOW) as usize] += 1;
+        self.counts[usize::from(self.current)] += 1;
         self.in_window += 1;
     }
 
@@ -55,18 +65,19 @@ impl Rate {
     /// Ends the current second and begins `second`, which is later.
     pub fn advance(&mut self, second: i64) {
         debug_assert!(second > self.second, "log time is clamped, so it never runs backwards");
-        self.learn(f64::from(self.counts[self.second.rem_euclid(WINDOW) as usize]), second - self.second - 1);
+        self.learn(f64::from(self.counts[usize::from(self.current)]), second - self.second - 1);
         let gap = second - self.second;
         if gap >= WINDOW {
             self.counts = [0; WINDOW as usize];
             self.in_window = 0;
         } else {
             for ended in self.second + 1..=second {
-                let count = &mut self.counts[ended.rem_euclid(WINDOW) as usize];
+                let count = &mut self.counts[usize::from(place(ended))];
                 self.in_window -= std::mem::take(count);
             }
         }
         self.second = second;
+        self.current = place(second);
     }
 
     /// One second with `lines` lines, then `silent` seconds without any.
@@ -86,6 +97,11 @@ impl Rate {
         let known = self.second - self.since >= BASELINE_KNOWN_AFTER;
         known.then(|| self.average / self.weight * WINDOW as f64)
     }
+}
+
+/// Where a second's count stands.
+fn place(second: i64) -> u8 {
+    second.rem_euclid(WINDOW) as u8
 }
 
 #[cfg(test)]
