@@ -1,6 +1,6 @@
 //! squall: a log-storm-aware log shipper.
 //!
-//! The modules stand in the direction in which a line travels: **input → engine → output**.
+//! The modules stand in the direction in which a line travels: **input → engine → outbox → output**.
 //!
 //! | module | part | what happens there |
 //! |---|---|---|
@@ -8,13 +8,15 @@
 //! | [`units`] | | newtypes that everybody may use |
 //! | [`input`] | edge | where bytes come from: followed files, pipes |
 //! | [`engine`] | pure | bytes + now → records: frames, lines, templates, storms, the ledger. No I/O, no clock, no threads |
+//! | [`outbox`] | edge | what must survive `kill -9`: positions, open counts, unsent records; one transaction an epoch |
 //! | [`output`] | edge | where records go: Kafka, console, file, blackhole |
 //! | [`config`] | edge | text → checked config, or every fault with file, line and column |
 //! | [`daemon`] | wiring | the only module that knows all others: threads, hand-offs, clock, start and stop |
+//! | [`dedup`] | pure | the consumer's half: which records have been seen before |
 //! | [`cli`] | | one file per subcommand |
 //! | [`corpus`] | pure | logs made from seeds, for the demo, tests and benches |
 //!
-//! `engine`, `corpus` and `units` build alone with `--no-default-features`; the rest sits behind the feature `daemon`.
+//! `engine`, `dedup`, `corpus` and `units` build alone with `--no-default-features`; the rest sits behind the feature `daemon`.
 //! Who may use whom is checked by `tests/tidy.rs`.
 
 pub mod units;
@@ -28,6 +30,9 @@ pub mod input;
 pub mod engine;
 
 #[cfg(feature = "daemon")]
+pub mod outbox;
+
+#[cfg(feature = "daemon")]
 pub mod output;
 
 #[cfg(feature = "daemon")]
@@ -35,6 +40,8 @@ pub mod config;
 
 #[cfg(feature = "daemon")]
 pub mod daemon;
+
+pub mod dedup;
 
 #[cfg(feature = "daemon")]
 pub mod cli;

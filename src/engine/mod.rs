@@ -4,6 +4,7 @@
 //! A line is born, judged and counted here, on one thread, in warm cache:
 //! chunk → [`frame`] → [`mod@line`] → [`template`] → [`storm`] → [`record`], with the [`ledger`] beside it.
 //! Invariant: every accepted line is in exactly one record or in a window that is still open.
+//! What must survive a `kill -9` is handed out as plain data ([`state`]), and an engine can be rebuilt from it.
 //! Limits: `templates_max` entries; `memory_max` bytes, above which windows close early.
 //! Only this module calls the stages; a stage uses nothing of another but the type of its output.
 
@@ -17,23 +18,28 @@ pub mod state;
 pub mod storm;
 pub mod template;
 
+use std::collections::HashSet;
+
 use self::chunk::{Chunk, OriginId};
 pub use self::core::Options;
+use self::core::kept::Parts;
 use self::core::{Core, StreamId};
 use self::frame::{Format, Framer, IoStream};
 use self::ledger::Ledger;
 use self::line::Line;
 use self::line::join::Joiner;
 use self::record::envelope::Place;
-use self::record::{Batch, Reason};
-use self::storm::Collapse;
+use self::record::{Batch, Lost, Notice, Reason};
+use self::state::{Changes, Refill, StreamState};
 use self::storm::window::ClosedBy;
+use self::storm::{Collapse, Pressure};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// What is known of one source of bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
-    /// The name that its streams begin with; unique among the open sources.
+    /// The name that its streams begin with. Among the open sources it is unique: another one of the same name gets a
+    /// `#2`, `#3` … behind it, for books that two sources write could not be kept over a restart.
     pub name: String,
     /// What its records say of where they come from.
     pub place: Place,
@@ -51,6 +57,8 @@ pub struct Source {
 pub struct Engine {
     /// `None` where a source was closed.
     origins: Vec<Option<Box<Origin>>>,
+    /// The names of those that are open.
+    names: HashSet<String>,
     core: Core,
     bytes_in: Bytes,
     until_memory_check: u64,
@@ -69,25 +77,109 @@ impl Origin {
     fn size(&self) -> usize {
         let path = self.source.place.path.as_ref().map_or(0, String::len);
         let held = self.framer.held() + self.joiner.held_bytes().0 as usize;
-        size_of::<Origin>() + self.source.name.len() + path + held
+        // The name stands in the list of names, too.
+        size_of::<Origin>() + 2 * self.source.name.len() + path + held
+    }
+
+    /// Hands out those of its streams that have changed.
+    fn checkpoint(&mut self, core: &mut Core, now: Now, states: &mut Refill<'_, StreamState>) {
+        let Origin { source, framer, joiner, streams } = self;
+        for iostream in IoStream::ALL {
+            let has_news = joiner.has_news(iostream);
+            let stream = match streams[iostream as usize] {
+                Some(stream) => stream,
+                // The pieces of a first line are to be kept before it is a line.
+                None if has_news => stream_of(core, source, streams, iostream),
+                None => continue,
+            };
+            if has_news || core.has_news(stream) {
+                let (clock, pieces) = joiner.kept(iostream);
+                let format = framer.format();
+                let parts = Parts { iostream, place: &source.place, format, clock, pieces };
+                core.hand_out(stream, &parts, now, states.next());
+            }
+        }
     }
 }
 
 impl Engine {
     /// An engine without sources.
     pub fn new(options: Options) -> Engine {
-        Engine { origins: Vec::new(), core: Core::new(options), bytes_in: Bytes(0), until_memory_check: 0 }
+        Engine::with(Core::new(options))
     }
 
-    /// Takes in a new source.
-    pub fn open(&mut self, source: Source) -> OriginId {
-        self.origins.push(Some(Box::new(Origin {
-            framer: Framer::new(source.format, source.line.length_max),
-            joiner: Joiner::new(source.line.clone()),
-            source,
-            streams: [None; 3],
-        })));
+    fn with(core: Core) -> Engine {
+        Engine { origins: Vec::new(), names: HashSet::new(), core, bytes_in: Bytes(0), until_memory_check: 0 }
+    }
+
+    /// An engine that goes on where another one was when it handed out `changes`: all of them, those of each later
+    /// [`Engine::checkpoint`] over those before. Sources are opened anew and read from where their first unfinished
+    /// line began; streams go on with the source of their name.
+    ///
+    /// Also gives a sentence for each thing that could not be understood. Even then all lines stay in the books: what is
+    /// known of them is told, and is in [`Engine::batch`] already.
+    pub fn restore(options: Options, changes: Changes, now: Now) -> (Engine, Vec<String>) {
+        let mut complaints = Vec::new();
+        let bytes_in = Bytes(changes.totals.bytes_in.min(u64::MAX / 2)); // more is damage, and must not overflow
+        let core = Core::restore(options, changes, now, &mut complaints);
+        (Engine { bytes_in, ..Engine::with(core) }, complaints)
+    }
+
+    /// Fills `changes` with what has changed since the last call. It belongs to the records made until now: take
+    /// [`Engine::take_batch`] in the same breath, and commit both or neither.
+    ///
+    /// A stream that did nothing costs a comparison, and so does an episode.
+    pub fn checkpoint(&mut self, now: Now, changes: &mut Changes) {
+        let core = &mut self.core;
+        let mut streams = Refill::new(&mut changes.streams);
+        let mut unfinished = 0;
+        for origin in self.origins.iter_mut().flatten() {
+            origin.checkpoint(core, now, &mut streams);
+            // What will be read again will be counted then.
+            unfinished += if origin.source.stays { origin.framer.unfinished() } else { 0 };
+        }
+        core.hand_out_unclaimed(now, &mut streams);
+        streams.finish();
+        core.checkpoint(now, changes);
+        changes.totals.bytes_in = self.bytes_in.0.saturating_sub(unfinished);
+    }
+
+    /// How many of the bytes that were pushed last for this source belong to a line of its file that has not ended yet.
+    /// After a restart they must be pushed again. Pieces of a line that the container runtime cut are not among them.
+    pub fn unfinished(&self, origin: OriginId) -> Bytes {
+        let origin = self.origins.get(origin.0 as usize).and_then(Option::as_ref);
+        Bytes(origin.map_or(0, |origin| origin.framer.unfinished()))
+    }
+
+    /// Takes in a new source. Streams of its name that came back from a restart are its own.
+    pub fn open(&mut self, mut source: Source) -> OriginId {
+        source.name = self.unique(source.name);
+        let mut joiner = Joiner::new(source.line.clone());
+        let mut streams = [None; 3];
+        let mut format = source.format;
+        if self.core.has_unclaimed() {
+            for iostream in IoStream::ALL {
+                let key = stream_key(&source, iostream);
+                let claimed = self.core.claim(&key, iostream, &source.place, source.collapse);
+                let Some(claimed) = claimed else { continue };
+                streams[iostream as usize] = Some(claimed.stream);
+                joiner.take_over(iostream, claimed.clock, claimed.held, claimed.since);
+                // Somewhere in the middle of a file its first line cannot be asked any more.
+                format = if format == Format::Auto { claimed.format } else { format };
+            }
+        }
+        let framer = Framer::new(format, source.line.length_max);
+        self.origins.push(Some(Box::new(Origin { framer, joiner, source, streams })));
         OriginId((self.origins.len() - 1) as u32) // sources are files and pipes: far below 2^32
+    }
+
+    /// `name`, or one like it that no open source has.
+    fn unique(&mut self, name: String) -> String {
+        let others = (2u32..).map(|number| format!("{name}#{number}"));
+        let free = std::iter::once(name.clone()).chain(others).find(|name| !self.names.contains(name));
+        let name = free.unwrap_or(name); // more names than there can be sources
+        self.names.insert(name.clone());
+        name
     }
 
     /// Takes in bytes. Their records are in [`Engine::batch`] afterwards; at worst about 400 bytes of record for
@@ -135,10 +227,29 @@ impl Engine {
         let core = &mut self.core;
         let Some(mut gone) = self.origins.get_mut(origin.0 as usize).and_then(Option::take) else { return };
         let Origin { source, joiner, streams, .. } = &mut *gone;
+        self.names.remove(&source.name);
         joiner.flush(now, &mut |line| accept_rarely(core, source, streams, &line, now));
         for stream in streams.iter().flatten() {
             core.close_stream(*stream);
         }
+    }
+
+    /// Says something about the stream of this name, or about this instance (its stream is `<node>/squall`). Such a
+    /// notice stands for no accepted lines: what it calls lost was never accepted, or is counted already.
+    pub fn notice(&mut self, about: Option<&str>, reason: Reason, message: String, lost: Lost, now: Now) {
+        self.core.notice(about, &Notice::of_loss(reason, message, lost, now.wall));
+    }
+
+    /// Tells `count` lines of this stream that were accepted and are counted nowhere any more: the outbox was damaged.
+    /// With the notice the stream's books balance again.
+    pub fn uncounted(&mut self, stream: &str, message: String, count: Lines, now: Now) {
+        let notice = Notice::of_loss(Reason::StoreDamaged, message, Lost::default(), now.wall);
+        self.core.notice(Some(stream), &Notice { count, ..notice });
+    }
+
+    /// Gives up detail while records find no room, or no longer. Windows that are open stay open.
+    pub fn set_pressure(&mut self, pressure: Pressure) {
+        self.core.set_pressure(pressure);
     }
 
     /// Bytes taken in so far.
@@ -178,6 +289,9 @@ impl Engine {
             };
             joiner.flush(now, &mut |line| accept_rarely(core, source, streams, &line, now));
         }
+        if closed_by != ClosedBy::Shutdown {
+            self.core.flush_unclaimed(now);
+        }
         self.core.finish_some(closed_by)
     }
 
@@ -196,6 +310,7 @@ impl Engine {
         let held =
             |origin: &Origin| origin.joiner.held_lines() + Lines(u64::from(origin.framer.holds_line()));
         let partial: Lines = self.origins.iter().flatten().map(|origin| held(origin)).sum();
+        let partial = partial + self.core.unclaimed_partial();
         let mut ledger = self.core.ledger();
         ledger.lines_in += partial;
         ledger.lines_partial = partial;
@@ -257,14 +372,18 @@ fn stream_of(
     streams: &mut [Option<StreamId>; 3],
     iostream: IoStream,
 ) -> StreamId {
-    let key = match iostream {
+    let stream = core.open_stream(&stream_key(source, iostream), iostream, &source.place, source.collapse);
+    streams[iostream as usize] = Some(stream);
+    stream
+}
+
+/// The name of a source's stream.
+fn stream_key(source: &Source, iostream: IoStream) -> String {
+    match iostream {
         IoStream::Unknown => source.name.clone(),
         IoStream::Stdout => format!("{}/stdout", source.name),
         IoStream::Stderr => format!("{}/stderr", source.name),
-    };
-    let stream = core.open_stream(&key, iostream, &source.place, source.collapse);
-    streams[iostream as usize] = Some(stream);
-    stream
+    }
 }
 
 #[cfg(test)]

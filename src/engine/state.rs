@@ -12,6 +12,8 @@ use super::template::mask::TemplateId;
 use crate::units::{Lines, Timestamp};
 
 /// What has changed since the last epoch, or, when it comes back, everything.
+///
+/// Nothing is both gone and here: what ended and began anew in the same epoch is only here.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// Streams with new numbers; each replaces what was known under its key.
@@ -24,6 +26,16 @@ pub struct Changes {
     pub episodes_gone: Vec<EpisodeKey>,
     /// What belongs to no stream.
     pub totals: Totals,
+}
+
+impl Changes {
+    /// Forgets everything but keeps the memory.
+    pub fn clear(&mut self) {
+        self.streams.clear();
+        self.streams_gone.clear();
+        self.episodes.clear();
+        self.episodes_gone.clear();
+    }
 }
 
 /// What survives of one stream.
@@ -94,6 +106,36 @@ pub struct Totals {
     pub next_window: u64,
     /// The number that the next record gets.
     pub next_seq: u64,
+}
+
+/// Fills a vector anew, and the strings and bytes of its old elements with it: an epoch of ten thousand episodes would
+/// else allocate as often, ten times a second.
+#[derive(Debug)]
+pub struct Refill<'a, T> {
+    items: &'a mut Vec<T>,
+    used: usize,
+}
+
+impl<'a, T: Default> Refill<'a, T> {
+    /// Begins at the front.
+    pub fn new(items: &'a mut Vec<T>) -> Refill<'a, T> {
+        Refill { items, used: 0 }
+    }
+
+    /// The next element, with whatever was in it.
+    #[expect(clippy::should_implement_trait, reason = "an iterator could not lend its items")]
+    pub fn next(&mut self) -> &mut T {
+        if self.used == self.items.len() {
+            self.items.push(T::default());
+        }
+        self.used += 1;
+        &mut self.items[self.used - 1]
+    }
+
+    /// Drops the elements that were not used again.
+    pub fn finish(self) {
+        self.items.truncate(self.used);
+    }
 }
 
 /// Which file this is, whatever it is called. Equal only while the file lives: an inode is used again.

@@ -40,6 +40,10 @@ impl Carry {
         self.length > 0
     }
 
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     pub(super) fn held(&self) -> usize {
         self.head.len()
     }

@@ -11,6 +11,7 @@ mod docker;
 pub mod rfc3339;
 
 use memchr::{memchr, memchr_iter};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::units::Timestamp;
@@ -19,7 +20,7 @@ use docker::Docker;
 use rfc3339::Rfc3339;
 
 /// Which standard stream of the container a frame was written to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IoStream {
     /// The format does not say (plain lines).
     #[default]
@@ -30,8 +31,13 @@ pub enum IoStream {
     Stderr,
 }
 
+impl IoStream {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [IoStream; 3] = [IoStream::Unknown, IoStream::Stdout, IoStream::Stderr];
+}
+
 /// How an origin's bytes are wrapped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
     /// Find out from the first complete line.
     #[default]
@@ -49,7 +55,7 @@ pub enum Format {
 pub struct Truncated {
     /// The length of the whole text in bytes.
     pub length: u64,
-    /// The xxh3-64 hash (seed 0) of the whole text.
+    /// The xxh3-64 hash (seed 0) of the whole text; of a line during which we were restarted, a chain of two.
     pub xxh3: u64,
 }
 
@@ -82,6 +88,12 @@ pub struct Frame<'a> {
 struct Place {
     offset: u64,
     complete: bool,
+}
+
+/// The reason ([`Frame::parse_error`]) that reads like `text`: reasons come back as text from the outbox.
+pub fn parse_error(text: &str) -> &'static str {
+    let known = docker::errors().into_iter().chain([cri::BROKEN]).find(|known| *known == text);
+    known.unwrap_or("not understood by an earlier version")
 }
 
 impl<'a> Frame<'a> {
@@ -162,6 +174,11 @@ impl Framer {
     /// Whether a physical line has begun and not ended.
     pub fn holds_line(&self) -> bool {
         self.carry.holds_line()
+    }
+
+    /// How many of the bytes pushed last belong to a physical line that has not ended, kept or not.
+    pub fn unfinished(&self) -> u64 {
+        self.carry.length()
     }
 
     /// The format: [`Format::Auto`] until the first line has decided it.

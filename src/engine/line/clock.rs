@@ -13,9 +13,9 @@ use crate::units::{Monotonic, Now, Timestamp};
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     /// The last answer, with the arrival time at which it was given.
-    last: Option<(Timestamp, Monotonic)>,
+    pub(super) last: Option<(Timestamp, Monotonic)>,
     /// How far the last line with a time of its own was behind the wall clock, in nanoseconds.
-    lag: i64,
+    pub(super) lag: i64,
 }
 
 impl Clock {

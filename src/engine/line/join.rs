@@ -81,34 +81,57 @@ impl Joiner {
 
     /// The memory that those pieces take.
     pub fn held_bytes(&self) -> Bytes {
-        self.held().map(|held| Bytes((held.text.capacity() + held.extra.len()) as u64)).sum()
+        self.held().map(|held| Bytes(held.size() as u64)).sum()
     }
 
     fn held(&self) -> impl Iterator<Item = &Held> {
         [&self.unknown, &self.stdout, &self.stderr].into_iter().filter_map(|stream| stream.held.as_deref())
     }
+
+    pub(super) fn stream(&self, name: IoStream) -> &Stream {
+        match name {
+            IoStream::Unknown => &self.unknown,
+            IoStream::Stdout => &self.stdout,
+            IoStream::Stderr => &self.stderr,
+        }
+    }
+
+    pub(super) fn stream_mut(&mut self, name: IoStream) -> &mut Stream {
+        match name {
+            IoStream::Unknown => &mut self.unknown,
+            IoStream::Stdout => &mut self.stdout,
+            IoStream::Stderr => &mut self.stderr,
+        }
+    }
 }
 
 /// What is known of one standard stream. Held pieces are boxed because most origins never have any.
 #[derive(Debug, Default)]
-struct Stream {
-    clock: Clock,
-    held: Option<Box<Held>>,
+pub(super) struct Stream {
+    pub(super) clock: Clock,
+    pub(super) held: Option<Box<Held>>,
+    /// How much was held when it was last asked for.
+    pub(super) told: Option<Extent>,
 }
+
+/// Where the held pieces begin, and how many there are.
+pub(super) type Extent = (u64, u32);
 
 /// The pieces of a line whose end has not come yet.
 #[derive(Debug)]
-struct Held {
+pub struct Held {
     /// The first bytes of the line, at most `length_max`.
-    text: Vec<u8>,
+    pub(super) text: Vec<u8>,
     /// The envelope time, the place and the extra of the first piece: they are the line's.
-    time: Option<Timestamp>,
-    offset: u64,
-    extra: Vec<u8>,
+    pub(super) time: Option<Timestamp>,
+    pub(super) offset: u64,
+    pub(super) extra: Vec<u8>,
     /// Whether every piece so far was whole.
-    complete: bool,
+    pub(super) complete: bool,
     /// Once the line is longer than `text`. From then on nothing is appended, or the text would have a hole.
-    overflow: Option<Overflow>,
+    pub(super) overflow: Option<Overflow>,
+    /// How many there are.
+    pub(super) pieces: u32,
 }
 
 impl Held {
@@ -121,10 +144,21 @@ impl Held {
             extra: first.extra.to_vec(),
             complete: true,
             overflow: None,
+            pieces: 0,
         }
     }
 
+    /// Bytes of memory behind the pieces.
+    pub fn size(&self) -> usize {
+        self.text.capacity() + self.extra.len()
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        (self.offset, self.pieces)
+    }
+
     fn append(&mut self, piece: &Frame<'_>, length_max: usize) {
+        self.pieces = self.pieces.wrapping_add(1);
         self.complete &= piece.complete;
         let room = length_max.saturating_sub(self.text.len());
         if self.overflow.is_none() && piece.truncated.is_none() && piece.text.len() <= room {
@@ -164,11 +198,11 @@ impl Held {
 }
 
 /// Length and hash of a line that is longer than what is kept of it.
-struct Overflow {
-    length: u64,
-    hash: Xxh3,
+pub(super) struct Overflow {
+    pub(super) length: u64,
+    pub(super) hash: Xxh3,
     /// The hash that the framer made, while its frame is all there is of the line.
-    sole: Option<u64>,
+    pub(super) sole: Option<u64>,
 }
 
 impl Overflow {

@@ -9,9 +9,10 @@
 use std::sync::LazyLock;
 
 use regex::bytes::{Captures, Regex};
+use serde::{Deserialize, Serialize};
 
 /// How serious a program says its line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Level {
     /// Steps of the program.
     Trace,

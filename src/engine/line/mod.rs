@@ -7,6 +7,7 @@
 
 mod clock;
 pub mod join;
+pub mod kept;
 pub mod level;
 pub mod time;
 

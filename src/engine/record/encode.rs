@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::envelope::Envelope;
 use super::json::{self, Clockface};
-use super::{Batch, Kind, LaneId, Meta, Notice};
+use super::{Batch, Kind, LaneId, Lost, Meta, Notice};
 use crate::engine::frame::Truncated;
 use crate::engine::line::Line;
 use crate::engine::line::level::Level;
@@ -64,6 +64,16 @@ impl Encoder {
         empty.clear();
         empty.lane = self.batch.lane;
         std::mem::replace(&mut self.batch, empty)
+    }
+
+    /// Counts on from the records of earlier processes, whose bytes these are.
+    pub fn carry_in(&mut self, bytes_out: Bytes) {
+        self.bytes_out += bytes_out;
+    }
+
+    /// The number that the next record gets.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
     /// How many bytes all records took.
@@ -136,8 +146,12 @@ impl Encoder {
         self.raw(&envelope.instance);
         self.word(",\"reason\":\"", notice.reason.as_str());
         self.field(",\"count\":", notice.count.0);
-        if let Some(lost) = notice.lost_bytes {
-            self.field(",\"lost_bytes\":", lost.0);
+        let Lost { bytes, lines, records } = notice.lost;
+        let bytes = bytes.map(|bytes| (",\"lost_bytes\":", bytes.0));
+        let lines = lines.map(|lines| (",\"lost_lines\":", lines.0));
+        let records = records.map(|records| (",\"lost_records\":", records));
+        for (name, lost) in [bytes, lines, records].into_iter().flatten() {
+            self.field(name, lost);
         }
         if !notice.families.is_empty() {
             self.raw(b",\"families\":[");

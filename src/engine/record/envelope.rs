@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::identity::Identity;
 use super::json;
 use crate::engine::frame::IoStream;
 
 /// The container that a stream belongs to, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// The full id, 64 hex digits with Docker.
     pub id: String,
@@ -16,7 +18,7 @@ pub struct Container {
 }
 
 /// Where the lines of one stream come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The followed file, for people: bytes that are not UTF-8 are shown as U+FFFD. Absent for a pipe.
     pub path: Option<String>,

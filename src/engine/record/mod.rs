@@ -7,6 +7,7 @@ pub mod encode;
 pub mod envelope;
 pub mod identity;
 pub mod json;
+pub mod shrink;
 
 use std::fmt;
 use std::sync::Arc;
@@ -109,6 +110,37 @@ impl Batch {
         (0..self.metas.len()).filter_map(|index| self.get(index))
     }
 
+    /// The numbers of the records in the message at `index`, ascending.
+    pub fn seqs(&self, index: usize) -> impl Iterator<Item = u64> {
+        let before: usize = self.metas[..index].iter().map(|meta| meta.records as usize).sum();
+        let packed = self.encoding != Encoding::Record;
+        let (first, records) = self.metas.get(index).map_or((0, 0), |meta| (meta.seq, meta.records as usize));
+        (0..records).map(move |at| if packed { self.members[before + at] } else { first + at as u64 })
+    }
+
+    /// The number of the last record.
+    pub fn last_seq(&self) -> Option<u64> {
+        match self.encoding {
+            Encoding::Record => self.metas.last().map(|meta| meta.seq),
+            Encoding::GzipNdjson | Encoding::ZstdNdjson => self.members.iter().max().copied(),
+        }
+    }
+
+    /// A batch of nothing but the message at `index`.
+    pub fn only(&self, index: usize) -> Option<Batch> {
+        let (meta, bytes) = self.get(index)?;
+        let key = self.keys.get(meta.key as usize).cloned().unwrap_or_else(|| Arc::from(""));
+        let members = if self.encoding == Encoding::Record { Vec::new() } else { self.seqs(index).collect() };
+        Some(Batch {
+            lane: self.lane,
+            encoding: self.encoding,
+            bytes: bytes.to_vec(),
+            metas: vec![Meta { end: bytes.len(), key: 0, ..*meta }],
+            keys: vec![key],
+            members,
+        })
+    }
+
     /// The index of a stream's name in `keys`, which gets it when it is not there yet.
     fn key(&mut self, name: &Arc<str>) -> u32 {
         // Lines come in runs of one stream, so the newest key is nearly always the right one.
@@ -144,6 +176,16 @@ pub enum Reason {
     Truncated,
     /// A file was deleted before it had been read.
     Vanished,
+    /// The outbox was nearly full, so lines of known templates were only counted.
+    Shed,
+    /// The destination refused records for good; they are in the dead-letter file.
+    DeadLetter,
+    /// A part of the outbox could not be read any more.
+    StoreDamaged,
+    /// The outbox is a new one: what an earlier one knew is lost.
+    StoreNew,
+    /// The outbox was cloned or moved, so new records have a new lane.
+    LaneNew,
 }
 
 impl Reason {
@@ -153,8 +195,25 @@ impl Reason {
             Reason::NoveltyFlood => "novelty_flood",
             Reason::Truncated => "truncated",
             Reason::Vanished => "vanished",
+            Reason::Shed => "shed",
+            Reason::DeadLetter => "dead_letter",
+            Reason::StoreDamaged => "store_damaged",
+            Reason::StoreNew => "store_new",
+            Reason::LaneNew => "lane_new",
         }
     }
+}
+
+/// What was lost, where that is known: exactly or at least. It stands outside the identity of the books, because such
+/// lines were never accepted or have been counted already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Bytes.
+    pub bytes: Option<Bytes>,
+    /// Lines.
+    pub lines: Option<Lines>,
+    /// Records.
+    pub records: Option<u64>,
 }
 
 /// Something that happened to lines which are not here.
@@ -170,10 +229,17 @@ pub struct Notice<'a> {
     pub offset: u64,
     /// Accepted lines that this notice stands for.
     pub count: Lines,
-    /// Bytes that were never read; outside the identity.
-    pub lost_bytes: Option<Bytes>,
+    /// What was lost around that.
+    pub lost: Lost,
     /// Of what kinds the lines were.
     pub families: &'a [Family],
     /// Some of the lines.
     pub examples: &'a [Box<[u8]>],
+}
+
+impl Notice<'_> {
+    /// A notice that stands for no accepted lines.
+    pub fn of_loss(reason: Reason, message: String, lost: Lost, time: Timestamp) -> Notice<'static> {
+        Notice { reason, message, time, offset: 0, count: Lines(0), lost, families: &[], examples: &[] }
+    }
 }

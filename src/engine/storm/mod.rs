@@ -6,8 +6,10 @@
 //! Limits: one state of about 200 bytes an entry; statistics of variables for [`STATISTICS_MAX`] entries at a time.
 //! Not here: what is new (`engine::template`), how a summary looks on the wire (`engine::record`).
 
+pub mod kept;
 pub mod novelty;
 pub mod rate;
+pub mod shed;
 pub mod values;
 pub mod window;
 
@@ -38,6 +40,22 @@ pub enum Collapse {
     Storms,
     /// Every line of every entry after the first ones.
     Always,
+}
+
+/// How much detail must be given up because the records find no room (`delivery.md` R6). Each stage includes those
+/// before it. In all of them a template never seen before and a new value pass, and nothing is lost but detail: each
+/// line is still counted once. Streams that are never folded ([`Collapse::Never`]) are left as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pressure {
+    /// All is well.
+    #[default]
+    None,
+    /// Only one line passes before folding starts.
+    Few,
+    /// Every line of a known entry is folded.
+    Count,
+    /// Lines of known entries are counted by stream, not by template ([`shed`]).
+    Shed,
 }
 
 /// The limits of folding (`storm` in the config).
@@ -107,6 +125,8 @@ pub struct Observed<'a> {
 #[derive(Debug)]
 pub struct Storms {
     limits: Limits,
+    /// Lines of an episode that pass now: `limits.first`, or fewer under pressure.
+    first: u32,
     pace: Pace,
     states: Vec<State>,
     /// Entries in an episode, in no order.
@@ -142,6 +162,7 @@ impl Storms {
             examples: limits.examples,
         };
         Storms {
+            first: limits.first,
             limits,
             pace,
             states: Vec::new(),
@@ -153,14 +174,28 @@ impl Storms {
         }
     }
 
+    /// Lets fewer lines pass, or as many as the limits say again. Windows that are open stay open.
+    pub fn set_pressure(&mut self, pressure: Pressure) {
+        self.first = match pressure {
+            Pressure::None => self.limits.first,
+            Pressure::Few => self.limits.first.min(1),
+            Pressure::Count | Pressure::Shed => 0,
+        };
+    }
+
     /// Begins the state of a new entry.
     pub fn begin(&mut self, entry: EntryId, log_time: Timestamp) {
+        let second = log_time.seconds();
+        *self.vacant(entry) = State { rate: Rate::new(second), busy: second, ..State::vacant() };
+    }
+
+    /// The state of a new entry, which is not begun.
+    fn vacant(&mut self, entry: EntryId) -> &mut State {
         let index = entry.0 as usize;
         if index >= self.states.len() {
             self.states.resize_with(index + 1, State::vacant);
         }
-        self.states[index] =
-            State { rate: Rate::new(log_time.seconds()), busy: log_time.seconds(), ..State::vacant() };
+        &mut self.states[index]
     }
 
     /// Whether the window of `entry` must be [closed](Storms::close) before the line can be observed, and why.
@@ -191,7 +226,7 @@ impl Storms {
             Collapse::Always => true,
         };
         let new = !matches!(seen.sighting, Some(Sighting::Repeat | Sighting::Known));
-        if !foldable || new || state.passed < self.limits.first {
+        if !foldable || new || state.passed < self.first {
             state.passed = state.passed.saturating_add(1);
             if let Some(episode) = &mut state.episode {
                 episode.total += Lines(1);
@@ -284,11 +319,11 @@ impl Storms {
 
     /// Closes the window of `entry`, and with any reason but [`ClosedBy::Interval`] its episode; `sink` gets the
     /// summary. An episode that ends with an empty window is told too, with a count of 0, so that whoever heard it
-    /// open hears it close.
-    pub fn close(&mut self, entry: EntryId, closed_by: ClosedBy, sink: impl FnOnce(&Summary<'_>)) {
-        let Some(state) = self.states.get_mut(entry.0 as usize) else { return };
+    /// open hears it close. True when an episode ends that was [handed out](Storms::hand_out).
+    pub fn close(&mut self, entry: EntryId, closed_by: ClosedBy, sink: impl FnOnce(&Summary<'_>)) -> bool {
+        let Some(state) = self.states.get_mut(entry.0 as usize) else { return false };
         let baseline = state.rate.baseline().map(|lines| lines / rate::WINDOW as f64);
-        let Some(episode) = &mut state.episode else { return };
+        let Some(episode) = &mut state.episode else { return false };
         if episode.window.count == Lines(0) && episode.window.id == 0 {
             debug_assert!(false, "an episode begins with a folded line");
         }
@@ -297,11 +332,12 @@ impl Storms {
         let open = summary.open;
         sink(&summary);
         if open {
-            return;
+            return false;
         }
         if measured {
             self.measured -= 1;
         }
+        let committed = episode.told.is_some();
         state.episode = None;
         state.passed = 0;
         state.storming = false;
@@ -310,6 +346,7 @@ impl Storms {
         if let Some(moved) = self.open.get(at as usize) {
             self.states[moved.0 as usize].open_at = at;
         }
+        committed
     }
 
     /// Lines that are folded and not yet told, by entry, read from the windows themselves: one side of the ledger's

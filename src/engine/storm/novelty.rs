@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::window::shortened;
 use crate::units::{Lines, Monotonic, Timestamp};
 
@@ -20,7 +22,7 @@ const FAMILY_WORDS: usize = 3;
 const EXAMPLES: usize = 3;
 
 /// Lines that were folded together because they begin alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Family {
     /// What they share, with `*` for each variable.
     pub pattern: Box<[u8]>,
@@ -35,7 +37,7 @@ pub struct Novelty {
     every: Duration,
     second: i64,
     passed: u32,
-    flood: Option<Box<Flood>>,
+    pub(super) flood: Option<Box<Flood>>,
 }
 
 /// The lines that did not pass, until they are told.
@@ -51,7 +53,7 @@ pub struct Flood {
     pub last: Timestamp,
     /// Where the last one stands.
     pub offset: u64,
-    deadline: Monotonic,
+    pub(super) deadline: Monotonic,
 }
 
 /// A line of a template that was never seen before.
@@ -115,7 +117,7 @@ impl Novelty {
 }
 
 impl Flood {
-    fn new(deadline: Monotonic) -> Flood {
+    pub(super) fn new(deadline: Monotonic) -> Flood {
         Flood {
             count: Lines(0),
             families: Vec::new(),
@@ -139,16 +141,21 @@ impl Flood {
             None => self.rest(),
         };
         self.families[index].count += Lines(1);
-        self.count += Lines(1);
-        self.last = newcomer.time;
-        self.offset = newcomer.offset;
-        if self.examples.len() < EXAMPLES {
-            self.examples.push(shortened(newcomer.text).into());
-        }
+        self.count(newcomer);
         false
     }
 
-    fn size(&self) -> usize {
+    /// Counts a line that does not pass.
+    pub(super) fn count(&mut self, line: Newcomer<'_>) {
+        self.count += Lines(1);
+        self.last = line.time;
+        self.offset = line.offset;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(shortened(line.text).into());
+        }
+    }
+
+    pub(super) fn size(&self) -> usize {
         let patterns: usize = self.families.iter().map(|family| family.pattern.len()).sum();
         let examples: usize =
             self.examples.iter().map(|example| example.len() + size_of::<Box<[u8]>>()).sum();

@@ -3,6 +3,8 @@
 //! Log time comes as whole seconds. The state moves only when a second ends, so that a storm of a million lines a
 //! second pays for one comparison and one addition a line.
 
+use serde::{Deserialize, Serialize};
+
 /// The window in which a storm is recognised, in seconds of log time (`accounting.md`).
 pub const WINDOW: i64 = 10;
 /// The time constant of the baseline's exponentially weighted average, in seconds: 10 minutes.
@@ -11,7 +13,7 @@ const BASELINE_TIME: f64 = 600.0;
 const BASELINE_KNOWN_AFTER: i64 = 120;
 
 /// Line counts of one entry, by the second.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rate {
     /// The second that is being counted.
     second: i64,

@@ -2,6 +2,8 @@
 //!
 //! Limit: 8 variables, 64 sampled values each: about 5 KiB for one entry, and 256 entries have them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::template::mask::Slots;
 
 /// Sampled values of one variable. At 64, the median of a uniform spread is off by about 6 % of its width.
@@ -55,7 +57,7 @@ struct Slot {
     sample: Vec<Sampled>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 enum Shape {
     #[default]
     Unseen,
@@ -64,8 +66,17 @@ enum Shape {
 }
 
 /// Up to eight letters behind a number, in one register: comparing them is done for each value of a storm.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Unit(u64);
+
+/// What is kept of one variable over a restart: all but the sample, which begins anew. So the extremes of a window
+/// stay exact, while its percentiles and the number of different values speak of the lines since the restart.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Extremes {
+    shape: Shape,
+    min: f64,
+    max: f64,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Sampled {
@@ -128,6 +139,21 @@ impl Values {
         }
         *self = Values::default();
         all
+    }
+
+    /// What is kept of these values over a restart.
+    pub fn extremes(&self) -> Vec<Extremes> {
+        let extremes = |slot: &Slot| Extremes { shape: slot.shape, min: slot.min, max: slot.max };
+        self.slots[..self.used].iter().map(extremes).collect()
+    }
+
+    /// The values of a window that goes on after a restart.
+    pub fn going_on(extremes: &[Extremes]) -> Values {
+        let mut values = Values { used: extremes.len().min(SLOTS), ..Values::default() };
+        for (slot, kept) in values.slots.iter_mut().zip(extremes) {
+            *slot = Slot { shape: kept.shape, min: kept.min, max: kept.max, sample: Vec::new() };
+        }
+        values
     }
 
     /// Bytes of memory behind these values.
@@ -268,5 +294,26 @@ mod tests {
         assert!((8_500.0..10_000.0).contains(&took.p95), "{took:?}");
         assert_eq!((&all[1].numbers, all[1].distinct), (&None, 3));
         assert_eq!(values.take(), []);
+    }
+
+    #[test]
+    fn extremes_survive_a_restart() {
+        let mask = Mask::new(1);
+        let mut slots = Slots::default();
+        let mut values = Values::default();
+        let mut observe = |values: &mut Values, text: &str| {
+            mask.fingerprint(text.as_bytes(), &mut slots);
+            values.observe(text.as_bytes(), &slots);
+        };
+        observe(&mut values, "took 5ms on host1");
+        observe(&mut values, "took 900ms on host2");
+        let mut values = Values::going_on(&values.extremes());
+        observe(&mut values, "took 70ms on host1");
+        let all = values.take();
+        let took = all[0].numbers.as_ref().expect("a number");
+        assert_eq!((took.min, took.max, took.unit.as_str()), (5.0, 900.0, "ms"));
+        assert_eq!(all[1].numbers, None);
+        let mut none = Values::going_on(&values.extremes());
+        assert_eq!(none.take(), []);
     }
 }

@@ -101,7 +101,9 @@ pub struct Episode {
     /// All lines since it began.
     pub total: Lines,
     /// Windows closed so far: decides the next interval.
-    windows: u32,
+    pub(super) windows: u32,
+    /// `total` and the window's count as they were last committed; `None` before that.
+    pub(super) told: Option<(Lines, Lines)>,
     /// The window that is being filled; `count` is 0 between a closed window and the next folded line.
     pub window: Window,
 }
@@ -113,16 +115,16 @@ pub struct Window {
     pub id: u64,
     /// Lines folded into it.
     pub count: Lines,
-    first: Timestamp,
-    last: Timestamp,
-    first_offset: u64,
-    last_offset: u64,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) first_offset: u64,
+    pub(super) last_offset: u64,
     /// When it must close, by the arrival clock.
     pub deadline: Monotonic,
     /// When it must close, by log time: a backlog that is read in a second is told by the hours it spans.
-    log_deadline: Timestamp,
-    text: Box<[u8]>,
-    examples: Vec<Box<[u8]>>,
+    pub(super) log_deadline: Timestamp,
+    pub(super) text: Box<[u8]>,
+    pub(super) examples: Vec<Box<[u8]>>,
     /// Statistics of the variables; only for storming entries.
     pub values: Option<Box<Values>>,
 }
@@ -150,7 +152,7 @@ impl Pace {
 impl Episode {
     /// An episode that has folded nothing yet.
     pub fn new(id: u64) -> Episode {
-        Episode { id, total: Lines(0), windows: 0, window: Window::default() }
+        Episode { id, total: Lines(0), windows: 0, told: None, window: Window::default() }
     }
 
     /// Whether `line` is too late for the window that is open.

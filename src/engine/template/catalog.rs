@@ -11,6 +11,7 @@
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
 use super::body_cache::BodyCache;
@@ -59,20 +60,23 @@ pub struct Query<'a> {
     pub foldable: bool,
 }
 
+/// What an entry is called across restarts: stream, template, and whether its envelopes could not be understood.
+pub(super) type Origin = (u32, TemplateId, bool);
+
 /// One (stream, template).
 #[derive(Debug)]
 pub struct Entry {
-    key: u64,
+    pub(super) key: u64,
     /// The template's id, the same on every machine.
     pub template: TemplateId,
     /// The stream's number.
     pub stream: u32,
-    generation: u32,
+    pub(super) generation: u32,
     /// Lines ever found here.
-    lines: u64,
-    enums: Option<Box<Enums>>,
+    pub(super) lines: u64,
+    pub(super) enums: Option<Box<Enums>>,
     /// All of its variables have had more values than an enum has: none is watched any more.
-    free: bool,
+    pub(super) free: bool,
     /// Its first line's level.
     pub level: Option<Level>,
     /// The level stands in a variable (`<14>`, `"level":30`), so each line has its own.
@@ -81,8 +85,8 @@ pub struct Entry {
     pub parse_error: Option<&'static str>,
     /// Whether its lines are warn or worse, or speak of failure.
     pub failing: bool,
-    touched: bool,
-    occupied: bool,
+    pub(super) touched: bool,
+    pub(super) occupied: bool,
 }
 
 /// The catalog.
@@ -92,19 +96,21 @@ pub struct Catalog {
     hasher: SeedableRandomState,
     bodies: BodyCache,
     patience: Patience,
-    index: HashTable<u32>,
-    entries: Vec<Entry>,
+    pub(super) index: HashTable<u32>,
+    pub(super) entries: Vec<Entry>,
     free: Vec<u32>,
+    /// Entries that an earlier process left and that no line of this one has met yet.
+    pub(super) unclaimed: HashMap<Origin, u32>,
     hand: usize,
     entries_max: usize,
     /// Entries that there is room for now: `entries_max`, or fewer while memory is short.
     room: usize,
-    enums_held: usize,
-    ever: u64,
+    pub(super) enums_held: usize,
+    pub(super) ever: u64,
     slots: Slots,
     body_hash: u64,
-    fingerprint: u64,
-    canonical: Vec<u8>,
+    pub(super) fingerprint: u64,
+    pub(super) canonical: Vec<u8>,
 }
 
 impl Catalog {
@@ -119,6 +125,7 @@ impl Catalog {
             index: HashTable::new(),
             entries: Vec::new(),
             free: Vec::new(),
+            unclaimed: HashMap::new(),
             hand: 0,
             entries_max: entries_max.max(1),
             room: entries_max.max(1),
@@ -154,13 +161,20 @@ impl Catalog {
         found
     }
 
+    #[inline]
     fn find_template(&mut self, query: Query<'_>) -> Option<Found> {
         let fingerprint = self.mask.fingerprint(query.text, &mut self.slots);
         self.fingerprint = key(fingerprint.0, query.origin());
         let wanted = self.fingerprint;
-        let entries = &mut self.entries;
+        let entries = &self.entries;
         let index = *self.index.find(wanted, |&index| entries[index as usize].key == wanted)?;
-        let entry = &mut entries[index as usize];
+        Some(self.meet(index, query))
+    }
+
+    /// Another line of the entry at `index`, whose variables are in `slots`.
+    #[inline]
+    pub(super) fn meet(&mut self, index: u32, query: Query<'_>) -> Found {
+        let entry = &mut self.entries[index as usize];
         let lines = entry.lines;
         entry.touch();
         let mut sighting = Sighting::Known;
@@ -183,7 +197,7 @@ impl Catalog {
                 self.enums_held -= 1;
             }
         }
-        Some(Found { entry: EntryId(index), sighting })
+        Found { entry: EntryId(index), sighting }
     }
 
     /// Makes an entry for the line that [`Catalog::find`] has just not found. When the catalog is full, another
@@ -192,10 +206,7 @@ impl Catalog {
         let template = template_id(query.text, &mut self.canonical);
         let level = level::detect(query.text);
         let level_varies = level.is_some() && level::detect(&self.canonical) != level;
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Entry::vacant());
-            (self.entries.len() - 1) as u32 // at most `entries_max`, which config bounds far below 2^32
-        });
+        let index = self.place();
         let entry = &mut self.entries[index as usize];
         *entry = Entry {
             key: self.fingerprint,
@@ -213,14 +224,19 @@ impl Catalog {
             touched: true,
             occupied: true,
         };
-        let generation = entry.generation;
         let entries = &self.entries;
         self.index.insert_unique(self.fingerprint, index, |&other| entries[other as usize].key);
         self.ever += 1;
-        // `find` may have passed tier 0 over; then its hash is an older line's.
-        self.body_hash = self.hash_body(query);
-        self.bodies.put(self.body_hash, EntryId(index), generation);
+        self.remember_body(query, index);
         EntryId(index)
+    }
+
+    /// Where a new entry goes.
+    pub(super) fn place(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::vacant());
+            (self.entries.len() - 1) as u32 // at most `entries_max`, which config bounds far below 2^32
+        })
     }
 
     /// The entry that should leave to make room, if the catalog is full: the first one that the hand meets which was
@@ -274,7 +290,9 @@ impl Catalog {
         if entry.enums.take().is_some() {
             self.enums_held -= 1;
         }
-        if let Ok(found) = self.index.find_entry(entry.key, |&index| index == id.0) {
+        if self.unclaimed.get(&entry.origin()) == Some(&id.0) {
+            self.unclaimed.remove(&entry.origin());
+        } else if let Ok(found) = self.index.find_entry(entry.key, |&index| index == id.0) {
             found.remove();
         }
         self.free.push(id.0);
@@ -307,6 +325,7 @@ impl Catalog {
             + self.index.capacity() * (size_of::<u32>() + 1)
             + self.enums_held * size_of::<Enums>()
             + self.bodies.size()
+            + self.unclaimed.capacity() * size_of::<(Origin, u32)>()
     }
 
     /// The variables of `text`: those that the last [`Catalog::find`] met, when it came down to tier 1.
@@ -329,6 +348,13 @@ impl Catalog {
         self.bodies.set_window(self.body_hash, window);
     }
 
+    /// Remembers the body of the line that [`Catalog::find`] has just not found.
+    pub(super) fn remember_body(&mut self, query: Query<'_>, index: u32) {
+        // `find` may have passed tier 0 over; then its hash is an older line's.
+        self.body_hash = self.hash_body(query);
+        self.bodies.put(self.body_hash, EntryId(index), self.entries[index as usize].generation);
+    }
+
     #[inline]
     fn hash_body(&self, query: Query<'_>) -> u64 {
         let mut hasher = self.hasher.build_hasher();
@@ -347,7 +373,7 @@ impl Query<'_> {
 }
 
 impl Entry {
-    fn vacant() -> Entry {
+    pub(super) fn vacant() -> Entry {
         Entry {
             key: 0,
             template: TemplateId(0),
@@ -363,6 +389,10 @@ impl Entry {
             touched: false,
             occupied: false,
         }
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        (self.stream, self.template, self.parse_error.is_some())
     }
 
     #[inline]

@@ -7,20 +7,21 @@
 use crate::engine::template::mask::Slots;
 
 /// Variables that are watched.
-const SLOTS: usize = 8;
+pub(super) const SLOTS: usize = 8;
 /// Values up to which a variable is enum-like.
-const VALUES_MAX: usize = 16;
+pub(super) const VALUES_MAX: usize = 16;
 /// Lines after which it is believed to be.
 pub(super) const LINES_MIN: u64 = 64;
 
 /// The values seen of each variable of one entry.
 #[derive(Debug)]
 pub struct Enums {
-    /// Hashes of the values, 32 bits: one new value in 2^28 is taken for a known one.
-    values: [[u32; VALUES_MAX]; SLOTS],
-    used: [u8; SLOTS],
+    /// Hashes of the values, 32 bits: one new value in 2^28 is taken for a known one. Not seeded: they are kept over
+    /// restarts.
+    pub(super) values: [[u32; VALUES_MAX]; SLOTS],
+    pub(super) used: [u8; SLOTS],
     /// One bit for each variable that has not overflowed.
-    watched: u8,
+    pub(super) watched: u8,
 }
 
 impl Default for Enums {

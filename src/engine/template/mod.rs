@@ -9,4 +9,5 @@
 pub mod body_cache;
 pub mod catalog;
 pub mod enums;
+pub mod kept;
 pub mod mask;

@@ -27,6 +27,11 @@ const ESCAPED_MAX: usize = 6 * (16 << 10);
 
 pub(super) const TOO_LONG: &str = "line too long for its envelope";
 
+/// All that can be wrong with a line of Docker's.
+pub(super) fn errors() -> [&'static str; 3] {
+    [TOO_LONG, Fault::NoLog.reason(), Fault::NotJson.reason()]
+}
+
 /// The longest physical line that is unwrapped, in bytes: all that dockerd writes, even when texts are cut shorter.
 pub(super) fn line_max(length_max: usize) -> usize {
     length_max.max(ESCAPED_MAX).saturating_add(ENVELOPE_MAX)

@@ -1,5 +1,8 @@
 //! The whole engine with a made-up clock: what `accounting.md` promises, case by case.
 
+mod pressure;
+mod restart;
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -2,16 +2,29 @@
 //!
 //! Invariant: each line that enters [`Core::on_line`] is encoded, or counted in a window or flood, before it returns.
 
+mod detail;
+pub mod kept;
+mod notices;
+mod pressure;
+mod restore;
+mod unclaimed;
+
+use std::collections::HashSet;
+
+use self::kept::Told;
+use self::unclaimed::Unclaimed;
 use super::frame::IoStream;
 use super::ledger::{Account, Ledger};
 use super::line::{Line, level};
 use super::record::encode::{Encoder, Label};
 use super::record::envelope::{Envelope, Place};
 use super::record::identity::Identity;
-use super::record::{Batch, LaneId, Notice, Reason};
-use super::storm::novelty::{Flood, Newcomer, Novelty};
+use super::record::{Batch, LaneId};
+use super::state::EpisodeKey;
+use super::storm::novelty::{Newcomer, Novelty};
+use super::storm::shed::Shed;
 use super::storm::window::{ClosedBy, Folded};
-use super::storm::{Collapse, GRAIN, Limits, Observed, Storms, Verdict};
+use super::storm::{Collapse, Limits, Observed, Pressure, Storms, Verdict};
 use super::template::catalog::{Catalog, Entry, EntryId, Found, Query, Sighting};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
@@ -65,21 +78,40 @@ pub struct Core {
     identity: Identity,
     /// No stream's flood must be told before this.
     next_flood: Option<Monotonic>,
+    pressure: Pressure,
     summaries: u64,
     notices: u64,
+    /// Streams of an earlier process that wait for their sources.
+    unclaimed: Unclaimed,
+    /// What has ended since the last checkpoint, of what was handed out before.
+    streams_gone: HashSet<String>,
+    episodes_gone: HashSet<EpisodeKey>,
+    /// Entries that [`Core::finish_some`] has still to close, the last one first.
+    leaving: Vec<EntryId>,
 }
 
 #[derive(Debug)]
 struct Stream {
     envelope: Envelope,
+    /// How far its lines are folded now.
     collapse: Collapse,
+    /// How far they are folded without pressure.
+    wanted: Collapse,
     account: Account,
     novelty: Novelty,
+    shed: Shed,
+    /// What was last handed out of it.
+    told: Option<Told>,
 }
 
 impl Stream {
     fn size(&self) -> usize {
-        size_of::<Stream>() + self.envelope.size() + self.novelty.size()
+        size_of::<Stream>() + self.envelope.size() + self.novelty.size() + self.shed.size()
+    }
+
+    /// Lines that are counted but not told yet, but for those in windows.
+    fn held_back(&self) -> Lines {
+        self.novelty.lines_open() + self.shed.lines_open()
     }
 }
 
@@ -97,8 +129,13 @@ impl Core {
             memory_max: options.memory_max,
             identity: options.identity,
             next_flood: None,
+            pressure: Pressure::None,
             summaries: 0,
             notices: 0,
+            unclaimed: Unclaimed::default(),
+            streams_gone: HashSet::new(),
+            episodes_gone: HashSet::new(),
+            leaving: Vec::new(),
         }
     }
 
@@ -112,9 +149,12 @@ impl Core {
     ) -> StreamId {
         let stream = Stream {
             envelope: Envelope::new(key, iostream, place, &self.identity),
-            collapse,
+            collapse: self.limit(collapse),
+            wanted: collapse,
             account: Account::default(),
             novelty: Novelty::new(self.limits.novelty_per_second, self.limits.summary_every),
+            shed: Shed::default(),
+            told: None,
         };
         if let Some(vacant) = self.vacant.pop() {
             self.streams[vacant.0 as usize] = stream;
@@ -130,10 +170,9 @@ impl Core {
             self.evict(entry, ClosedBy::End);
         }
         let stream = &mut self.streams[id.0 as usize];
-        if let Some(flood) = stream.novelty.take(None) {
-            self.encoder.notice(&stream.envelope, &flood_notice(&flood));
-            stream.account.noticed += flood.count;
-            self.notices += 1;
+        self.notices += stream.tell_floods(&mut self.encoder, None);
+        if stream.told.take().is_some() {
+            self.streams_gone.insert(stream.envelope.key.to_string());
         }
         let gone = std::mem::take(&mut stream.account);
         self.past += gone;
@@ -155,12 +194,15 @@ impl Core {
         match self.catalog.find(query) {
             Some(found) if query.foldable => self.on_known(id, found, line, query.text, now),
             Some(found) => self.forward(id, found.entry, line),
-            None => self.on_new(id, query, line, now),
+            None => self.on_unknown(id, query, line, now),
         }
     }
 
     #[inline]
     fn on_known(&mut self, id: StreamId, found: Found, line: &Line<'_>, text: &[u8], now: Now) {
+        if self.sheds(found, line) {
+            return self.shed(id, line, text, now);
+        }
         let failing = self.catalog.entry(found.entry).failing;
         if let Some(closed_by) = self.storms.is_due(found.entry, failing, line.log_time) {
             self.close(found.entry, closed_by);
@@ -179,8 +221,17 @@ impl Core {
         }
     }
 
-    /// The first line of a template in its stream.
+    /// A line whose template this process has not seen in its stream; an earlier one may have.
     #[cold]
+    fn on_unknown(&mut self, id: StreamId, query: Query<'_>, line: &Line<'_>, now: Now) {
+        match self.catalog.claim(query) {
+            Some(found) if query.foldable => self.on_known(id, found, line, query.text, now),
+            Some(found) => self.forward(id, found.entry, line),
+            None => self.on_new(id, query, line, now),
+        }
+    }
+
+    /// The first line of a template in its stream.
     fn on_new(&mut self, id: StreamId, query: Query<'_>, line: &Line<'_>, now: Now) {
         let stream = &mut self.streams[id.0 as usize];
         let newcomer = Newcomer {
@@ -234,29 +285,10 @@ impl Core {
         self.catalog.mark_body(window);
     }
 
-    /// Bytes that were never read.
-    pub fn lost(&mut self, id: StreamId, reason: Reason, lost: Bytes, now: Now) {
-        self.notices += 1;
-        let what = if reason == Reason::Vanished { "deleted" } else { "truncated" };
-        let notice = Notice {
-            reason,
-            message: match lost {
-                Bytes(0) => format!("file {what}: all of it that was seen had been read"),
-                lost => format!("at least {lost} bytes were lost: file {what} before it was read"),
-            },
-            time: now.wall,
-            offset: 0,
-            count: Lines(0),
-            lost_bytes: Some(lost),
-            families: &[],
-            examples: &[],
-        };
-        self.encoder.notice(&self.streams[id.0 as usize].envelope, &notice);
-    }
-
     /// When something closes by the arrival clock.
     pub fn deadline(&self) -> Option<Monotonic> {
-        self.storms.deadline().into_iter().chain(self.next_flood).min()
+        let others = self.next_flood.into_iter().chain(self.unclaimed_deadline());
+        self.storms.deadline().into_iter().chain(others).min()
     }
 
     /// Closes what is over: `SHARE` windows at most, so that the batch stays small. When there are more, the deadline
@@ -268,51 +300,47 @@ impl Core {
         if self.next_flood.is_some_and(|due| due <= now.arrival) {
             self.tell_floods(Some(now.arrival));
         }
+        if self.unclaimed_deadline().is_some_and(|due| due <= now.arrival) {
+            self.give_up_unclaimed(now);
+        }
     }
 
     /// Closes `SHARE` windows at most. True when none is left.
     pub fn finish_some(&mut self, closed_by: ClosedBy) -> bool {
-        let mut open = self.storms.open().to_vec();
-        // In the order in which the entries were made, so that two runs over the same bytes end alike.
-        open.sort_unstable();
-        for &entry in open.iter().take(SHARE) {
+        if self.leaving.is_empty() {
+            // In the order in which the entries were made, so that two runs over the same bytes end alike.
+            self.leaving.extend_from_slice(self.storms.open());
+            self.leaving.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        for _ in 0..SHARE {
+            let Some(entry) = self.leaving.pop() else { break };
             self.close(entry, closed_by);
         }
-        open.len() <= SHARE && self.tell_floods(None)
+        // Lines that came between two shares may have opened others.
+        self.leaving.is_empty() && self.storms.open().is_empty() && self.tell_floods(None)
     }
 
     fn close(&mut self, entry: EntryId, closed_by: ClosedBy) {
         let known = self.catalog.entry(entry);
         let stream = &mut self.streams[known.stream as usize];
         let (encoder, summaries) = (&mut self.encoder, &mut self.summaries);
-        self.storms.close(entry, closed_by, |summary| {
+        let has_gone = self.storms.close(entry, closed_by, |summary| {
             encoder.summary(&stream.envelope, summary, label(known, summary.text));
             stream.account.summarised += summary.count;
             *summaries += 1;
         });
+        if has_gone {
+            self.episodes_gone.insert(EpisodeKey {
+                stream: stream.envelope.key.to_string(),
+                template: known.template,
+                parse_error: known.parse_error.is_some(),
+            });
+        }
     }
 
     fn evict(&mut self, entry: EntryId, closed_by: ClosedBy) {
         self.close(entry, closed_by);
         self.catalog.evict(entry);
-    }
-
-    /// Tells `SHARE` floods at most, all or those that are due by `now`. True when none is left.
-    fn tell_floods(&mut self, now: Option<Monotonic>) -> bool {
-        let mut told = 0;
-        for stream in &mut self.streams {
-            if told == SHARE {
-                return false;
-            }
-            let Some(flood) = stream.novelty.take(now) else { continue };
-            self.encoder.notice(&stream.envelope, &flood_notice(&flood));
-            stream.account.noticed += flood.count;
-            self.notices += 1;
-            told += 1;
-        }
-        let next = self.streams.iter().filter_map(|stream| stream.novelty.deadline()).min();
-        self.next_flood = next.map(|next| now.map_or(next, |now| next.max(now + GRAIN)));
-        true
     }
 
     /// Closes windows early and forgets cold entries while the tables take more than they may.
@@ -336,7 +364,7 @@ impl Core {
     /// Bytes of memory in use.
     pub fn size(&self) -> usize {
         let streams: usize = self.streams.iter().map(Stream::size).sum();
-        self.catalog.size() + self.storms.size() + streams
+        self.catalog.size() + self.storms.size() + streams + self.unclaimed_size()
     }
 
     /// The records made so far.
@@ -365,7 +393,7 @@ impl Core {
         };
         ledger.add(self.past, Lines(0));
         for (stream, folded) in self.streams.iter().zip(open) {
-            ledger.add(stream.account, folded + stream.novelty.lines_open());
+            ledger.add(stream.account, folded + stream.held_back());
         }
         ledger
     }
@@ -385,20 +413,4 @@ fn folded<'a>(line: &Line<'_>, text: &'a [u8], now: Now) -> Folded<'a> {
 fn label(entry: &Entry, text: &[u8]) -> Label {
     let level = if entry.level_varies { level::detect(text) } else { entry.level };
     Label { template: entry.template, level, parse_error: entry.parse_error }
-}
-
-fn flood_notice(flood: &Flood) -> Notice<'_> {
-    Notice {
-        reason: Reason::NoveltyFlood,
-        message: format!(
-            "{} lines of templates never seen before came too fast to be sent one by one",
-            flood.count
-        ),
-        time: flood.last,
-        offset: flood.offset,
-        count: flood.count,
-        lost_bytes: None,
-        families: &flood.families,
-        examples: &flood.examples,
-    }
 }
