@@ -1,0 +1,380 @@
+//! Rows: the engine's plain data and the files' positions as columns, each row with its checksum.
+//!
+//! Invariant: a row that is read was written by us, whole: its last column is the xxh3-64 of those before it.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::engine::ledger::Account;
+use crate::engine::record::LaneId;
+use crate::engine::state::{Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState, Totals};
+use crate::engine::template::mask::TemplateId;
+use crate::units::{Lines, Timestamp};
+
+/// Why a row cannot be read.
+#[derive(Debug)]
+pub(super) enum RowError {
+    /// SQLite failed.
+    Sqlite(rusqlite::Error),
+    /// A row of this table is not what was written.
+    Damaged(&'static str),
+}
+
+impl From<rusqlite::Error> for RowError {
+    fn from(error: rusqlite::Error) -> RowError {
+        RowError::Sqlite(error)
+    }
+}
+
+/// The row of a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lane {
+    pub(super) destination: String,
+    pub(super) id: LaneId,
+    /// Its id may not number new records.
+    pub(super) stale: bool,
+    pub(super) next_seq: u64,
+    pub(super) acked: u64,
+    /// Lines ever committed.
+    pub(super) lines: u64,
+    /// Those of them in epochs that are deleted.
+    pub(super) lines_gone: u64,
+}
+
+impl Lane {
+    /// A destination that was never written to.
+    pub(super) fn new(destination: &str, id: LaneId) -> Lane {
+        let destination = destination.to_owned();
+        Lane { destination, id, stale: false, next_seq: 1, acked: 0, lines: 0, lines_gone: 0 }
+    }
+}
+
+pub(super) fn number(number: u64) -> ValueRef<'static> {
+    ValueRef::Integer(number.cast_signed())
+}
+
+pub(super) fn text(text: &str) -> ValueRef<'_> {
+    ValueRef::Text(text.as_bytes())
+}
+
+/// A path as text where it is text, so that people can read it; else its bytes.
+fn path(path: &Path) -> ValueRef<'_> {
+    let bytes = path.as_os_str().as_bytes();
+    if std::str::from_utf8(bytes).is_ok() { ValueRef::Text(bytes) } else { ValueRef::Blob(bytes) }
+}
+
+/// The checksum of a row's columns. Kinds and lengths are hashed in, so that columns cannot flow into each other.
+fn checksum<'v>(columns: impl IntoIterator<Item = ValueRef<'v>>) -> i64 {
+    let mut hash = Xxh3::new();
+    for column in columns {
+        let (kind, bytes) = match column {
+            ValueRef::Null => (0u8, &[][..]),
+            ValueRef::Integer(number) => (1, &number.to_le_bytes()[..]),
+            ValueRef::Real(number) => (2, &number.to_bits().to_le_bytes()[..]),
+            ValueRef::Text(bytes) => (3, bytes),
+            ValueRef::Blob(bytes) => (4, bytes),
+        };
+        let mut head = [kind; 9];
+        head[1..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+        hash.update(&head);
+        hash.update(bytes);
+    }
+    hash.digest().cast_signed()
+}
+
+/// Runs a statement that writes one row: `columns`, then their checksum.
+pub(super) fn put(connection: &Connection, sql: &str, columns: &[ValueRef<'_>]) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(sql)?;
+    for (index, column) in columns.iter().enumerate() {
+        statement.raw_bind_parameter(index + 1, ToSqlOutput::Borrowed(*column))?;
+    }
+    statement.raw_bind_parameter(columns.len() + 1, checksum(columns.iter().copied()))?;
+    statement.raw_execute().map(drop)
+}
+
+/// Whether the row is as it was written.
+pub(super) fn is_whole(row: &Row<'_>) -> rusqlite::Result<bool> {
+    let last = row.as_ref().column_count() - 1;
+    let mut columns = Vec::with_capacity(last);
+    for index in 0..last {
+        columns.push(row.get_ref(index)?);
+    }
+    Ok(matches!(row.get_ref(last)?, ValueRef::Integer(stored) if stored == checksum(columns)))
+}
+
+/// The columns of one row, from left to right.
+pub(super) struct Reader<'r> {
+    row: &'r Row<'r>,
+    table: &'static str,
+    next: usize,
+}
+
+impl<'r> Reader<'r> {
+    /// The columns of a row that is whole.
+    pub(super) fn verified(row: &'r Row<'r>, table: &'static str) -> Result<Reader<'r>, RowError> {
+        if is_whole(row)? { Ok(Reader { row, table, next: 0 }) } else { Err(RowError::Damaged(table)) }
+    }
+
+    /// Passes over columns.
+    pub(super) fn skip(&mut self, columns: usize) {
+        self.next += columns;
+    }
+
+    fn value(&mut self) -> Result<ValueRef<'r>, RowError> {
+        self.next += 1;
+        Ok(self.row.get_ref(self.next - 1)?)
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64, RowError> {
+        let table = self.table;
+        self.value()?.as_i64().map_err(|_| RowError::Damaged(table))
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, RowError> {
+        self.i64().map(i64::cast_unsigned)
+    }
+
+    fn lines(&mut self) -> Result<Lines, RowError> {
+        self.u64().map(Lines)
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'r str, RowError> {
+        let table = self.table;
+        self.value()?.as_str().map_err(|_| RowError::Damaged(table))
+    }
+
+    pub(super) fn blob(&mut self) -> Result<&'r [u8], RowError> {
+        let table = self.table;
+        self.value()?.as_blob().map_err(|_| RowError::Damaged(table))
+    }
+
+    pub(super) fn lane(&mut self) -> Result<LaneId, RowError> {
+        self.hex().map(LaneId)
+    }
+
+    fn hex(&mut self) -> Result<u128, RowError> {
+        let table = self.table;
+        u128::from_str_radix(self.text()?, 16).map_err(|_| RowError::Damaged(table))
+    }
+
+    fn path(&mut self) -> Result<PathBuf, RowError> {
+        match self.value()? {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Ok(PathBuf::from(OsStr::from_bytes(bytes))),
+            _ => Err(RowError::Damaged(self.table)),
+        }
+    }
+
+    fn account(&mut self) -> Result<Account, RowError> {
+        let (received, verbatim) = (self.lines()?, self.lines()?);
+        Ok(Account { received, verbatim, summarised: self.lines()?, noticed: self.lines()? })
+    }
+}
+
+/// Hands every row of a table to `take`.
+pub(super) fn each(
+    connection: &Connection,
+    table: &'static str,
+    mut take: impl FnMut(&mut Reader<'_>) -> Result<(), RowError>,
+) -> Result<(), RowError> {
+    let mut statement = connection.prepare(&format!("SELECT * FROM {table}"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        take(&mut Reader::verified(row, table)?)?;
+    }
+    Ok(())
+}
+
+/// Everything the engine needs.
+pub(super) fn read_changes(connection: &Connection) -> Result<Changes, RowError> {
+    let mut changes = Changes::default();
+    each(connection, "stream", |row| {
+        let (key, account) = (row.text()?.to_owned(), row.account()?);
+        let (held_back, partial) = (row.lines()?, row.lines()?);
+        changes.streams.push(StreamState { key, account, held_back, partial, detail: row.blob()?.to_vec() });
+        Ok(())
+    })?;
+    each(connection, "episode", |row| {
+        let (stream, template) = (row.text()?.to_owned(), TemplateId(row.hex()?));
+        changes.episodes.push(EpisodeState {
+            key: EpisodeKey { stream, template, parse_error: row.u64()? != 0 },
+            episode: row.u64()?,
+            window: row.u64()?,
+            count: row.lines()?,
+            total: row.lines()?,
+            first: Timestamp(row.i64()?),
+            last: Timestamp(row.i64()?),
+            detail: row.blob()?.to_vec(),
+        });
+        Ok(())
+    })?;
+    each(connection, "totals", |row| {
+        row.skip(1); // id
+        changes.totals = Totals {
+            past: row.account()?,
+            bytes_in: row.u64()?,
+            bytes_out: row.u64()?,
+            summaries: row.u64()?,
+            notices: row.u64()?,
+            templates: row.u64()?,
+            next_episode: row.u64()?,
+            next_window: row.u64()?,
+            next_seq: row.u64()?,
+        };
+        Ok(())
+    })?;
+    Ok(changes)
+}
+
+/// How far each file was read.
+pub(super) fn read_positions(connection: &Connection) -> Result<Vec<Position>, RowError> {
+    let mut positions = Vec::new();
+    each(connection, "position", |row| {
+        let (device, inode, born) = (row.u64()?, row.u64()?, row.text()?);
+        let born = born.parse().map_err(|_| RowError::Damaged("position"))?;
+        positions.push(Position {
+            file: FileId { device, inode, born },
+            path: row.path()?,
+            source: row.path()?,
+            resume: row.u64()?,
+            read: row.u64()?,
+            size: row.u64()?,
+            head_length: u16::try_from(row.u64()?).map_err(|_| RowError::Damaged("position"))?,
+            head: row.u64()?,
+            marker: row.u64()?,
+            ended: row.u64()? != 0,
+        });
+        Ok(())
+    })?;
+    Ok(positions)
+}
+
+/// All destinations.
+pub(super) fn read_lanes(connection: &Connection) -> Result<Vec<Lane>, RowError> {
+    let mut lanes = Vec::new();
+    each(connection, "lane", |row| {
+        lanes.push(Lane {
+            destination: row.text()?.to_owned(),
+            id: row.lane()?,
+            stale: row.u64()? != 0,
+            next_seq: row.u64()?,
+            acked: row.u64()?,
+            lines: row.u64()?,
+            lines_gone: row.u64()?,
+        });
+        Ok(())
+    })?;
+    Ok(lanes)
+}
+
+pub(super) fn put_lane(connection: &Connection, lane: &Lane) -> rusqlite::Result<()> {
+    let id = lane.id.to_string();
+    let columns = [
+        text(&lane.destination),
+        text(&id),
+        number(u64::from(lane.stale)),
+        number(lane.next_seq),
+        number(lane.acked),
+        number(lane.lines),
+        number(lane.lines_gone),
+    ];
+    put(connection, "INSERT OR REPLACE INTO lane VALUES (?, ?, ?, ?, ?, ?, ?, ?)", &columns)
+}
+
+/// Takes out what is gone, then puts in what has changed: an entry's next episode may begin in the same epoch.
+pub(super) fn write_changes(connection: &Connection, changes: &Changes) -> rusqlite::Result<()> {
+    for key in &changes.streams_gone {
+        connection.prepare_cached("DELETE FROM stream WHERE key = ?")?.execute([key])?;
+    }
+    for EpisodeKey { stream, template, parse_error } in &changes.episodes_gone {
+        let sql = "DELETE FROM episode WHERE stream = ? AND template = ? AND parse_error = ?";
+        connection.prepare_cached(sql)?.execute((stream, template.to_string(), parse_error))?;
+    }
+    for stream in &changes.streams {
+        let [received, verbatim, summarised, noticed] = account(stream.account);
+        let (held_back, partial) = (number(stream.held_back.0), number(stream.partial.0));
+        let detail = ValueRef::Blob(&stream.detail);
+        let key = text(&stream.key);
+        let columns = [key, received, verbatim, summarised, noticed, held_back, partial, detail];
+        put(connection, "INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", &columns)?;
+    }
+    for episode in &changes.episodes {
+        let template = episode.key.template.to_string();
+        let columns = [
+            text(&episode.key.stream),
+            text(&template),
+            number(u64::from(episode.key.parse_error)),
+            number(episode.episode),
+            number(episode.window),
+            number(episode.count.0),
+            number(episode.total.0),
+            ValueRef::Integer(episode.first.0),
+            ValueRef::Integer(episode.last.0),
+            ValueRef::Blob(&episode.detail),
+        ];
+        let sql = "INSERT OR REPLACE INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        put(connection, sql, &columns)?;
+    }
+    write_totals(connection, &changes.totals)
+}
+
+fn account(account: Account) -> [ValueRef<'static>; 4] {
+    [account.received, account.verbatim, account.summarised, account.noticed].map(|lines| number(lines.0))
+}
+
+fn write_totals(connection: &Connection, totals: &Totals) -> rusqlite::Result<()> {
+    let [received, verbatim, summarised, noticed] = account(totals.past);
+    let columns = [
+        number(1),
+        received,
+        verbatim,
+        summarised,
+        noticed,
+        number(totals.bytes_in),
+        number(totals.bytes_out),
+        number(totals.summaries),
+        number(totals.notices),
+        number(totals.templates),
+        number(totals.next_episode),
+        number(totals.next_window),
+        number(totals.next_seq),
+    ];
+    let sql = "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    put(connection, sql, &columns)
+}
+
+pub(super) fn write_positions(
+    connection: &Connection,
+    positions: &[Position],
+    gone: &[FileId],
+) -> rusqlite::Result<()> {
+    for FileId { device, inode, born } in gone {
+        let sql = "DELETE FROM position WHERE device = ? AND inode = ? AND born = ?";
+        let key = (device.cast_signed(), inode.cast_signed(), born.to_string());
+        connection.prepare_cached(sql)?.execute(key)?;
+    }
+    for position in positions {
+        let born = position.file.born.to_string();
+        let columns = [
+            number(position.file.device),
+            number(position.file.inode),
+            text(&born),
+            path(&position.path),
+            path(&position.source),
+            number(position.resume),
+            number(position.read),
+            number(position.size),
+            number(u64::from(position.head_length)),
+            number(position.head),
+            number(position.marker),
+            number(u64::from(position.ended)),
+        ];
+        let sql = "INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        put(connection, sql, &columns)?;
+    }
+    Ok(())
+}
