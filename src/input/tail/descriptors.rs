@@ -56,7 +56,9 @@ impl Descriptors {
         let mut some: Vec<&mut Generation> =
             generations.filter(|generation| generation.can_close()).collect();
         some.sort_by_key(|generation| generation.active);
-        for generation in some.into_iter().take(self.limit / 8 + 1) {
+        // What was reachable at the last scan may have been renamed or deleted since, and closing it would lose it.
+        let reachable = some.into_iter().filter(|generation| generation.member().is_some());
+        for generation in reachable.take(self.limit / 8 + 1) {
             generation.close();
             self.closed();
         }

@@ -10,9 +10,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::engine::state::FileId;
+
 use super::discover::{Fault, Globs, Listing, Walk, is_absence, list, parent};
-use super::identity::{Identity, Status, status_of};
-use super::rotation::{Age, split};
+use super::identity::{Status, status_of};
+use super::rotation::{Age, Rotated, split};
+use super::trust::Trust;
 
 /// A file under its own name, and where its elders are to be found.
 #[derive(Clone, Debug)]
@@ -56,7 +59,7 @@ type Named = HashMap<OsString, Vec<(Age, OsString)>>;
 
 impl Families {
     /// Sorts the paths of `walk` into families and looks at every member.
-    pub(super) fn of(walk: &mut Walk, globs: &Globs) -> Families {
+    pub(super) fn of(walk: &mut Walk, globs: &Globs, trust: &Trust) -> Families {
         let mut families: BTreeMap<PathBuf, (Family, Vec<Name>)> = BTreeMap::new();
         let mut archives = Vec::new();
         for path in std::mem::take(&mut walk.matches) {
@@ -68,7 +71,7 @@ impl Families {
                 continue;
             }
             let age = rotated.age;
-            let Some(real) = resolve(&path, &mut walk.faults) else { continue };
+            let Some(real) = resolve(&path, trust, &mut walk.faults) else { continue };
             let (family, names) =
                 families.entry(key.clone()).or_insert_with(|| (Family::new(key), Vec::new()));
             family.add_place(&path);
@@ -93,7 +96,7 @@ impl Families {
     /// Makes one family of those whose newest member is the same file: a symbolic link and its target, or hard links.
     /// The family that already has a source (`has_source`) takes the others in.
     pub(super) fn merge_twins(&mut self, has_source: impl Fn(&Path) -> bool) {
-        let mut owners: HashMap<Identity, usize> = HashMap::new();
+        let mut owners: HashMap<FileId, usize> = HashMap::new();
         for this in 0..self.list.len() {
             let newest = self.list[this].1.first().filter(|member| member.age == Age::Current);
             let Some(identity) = newest.map(|member| member.status.identity) else { continue };
@@ -116,11 +119,13 @@ impl Families {
 }
 
 impl Family {
-    fn new(key: PathBuf) -> Family {
+    /// The family of which nothing but the newest name is known.
+    pub(super) fn new(key: PathBuf) -> Family {
         Family { key, places: Vec::new() }
     }
 
-    fn add_place(&mut self, path: &Path) {
+    /// Elders are also beside `path`.
+    pub(super) fn add_place(&mut self, path: &Path) {
         let Some(name) = path.file_name() else { return };
         let place = (parent(path).to_owned(), split(name).base.to_owned());
         if !self.places.contains(&place) {
@@ -129,17 +134,22 @@ impl Family {
     }
 
     /// What the newest name leads to now.
-    pub(super) fn newest(&self) -> Option<Identity> {
+    pub(super) fn newest(&self) -> Option<FileId> {
         status_of(&self.key).ok().map(|status| status.identity)
     }
 
     /// Looks at the directories anew, until a whole look fits between two rotations.
-    pub(super) fn members_after_rotation(&self, globs: &Globs, faults: &mut Vec<Fault>) -> Vec<Member> {
+    pub(super) fn members_after_rotation(
+        &self,
+        globs: &Globs,
+        trust: &Trust,
+        faults: &mut Vec<Fault>,
+    ) -> Vec<Member> {
         let mut members = Vec::new();
         for _ in 0..LOOKS_MAX {
             let before = self.newest();
             let mut names = Vec::new();
-            if let Some(real) = resolve(&self.key, faults).filter(|_| globs.cover(&self.key)) {
+            if let Some(real) = resolve(&self.key, trust, faults).filter(|_| globs.cover(&self.key)) {
                 names.push(Name { age: Age::Current, path: real, covered: true });
             }
             for (directory, base) in &self.places {
@@ -154,12 +164,41 @@ impl Family {
         }
         members
     }
+
+    /// The elders that lie about now, newest first: plain ones and gzipped ones.
+    pub(super) fn elders(&self, globs: &Globs) -> (Vec<Member>, Vec<Member>) {
+        let (mut plain, mut packed) = (Vec::new(), Vec::new());
+        for (directory, base) in &self.places {
+            // A directory that cannot be listed holds nothing for us.
+            let Ok(listing) = list(directory) else { continue };
+            for (name, _) in listing.iter() {
+                let Rotated { base: own, age, compressed } = split(name);
+                let path = sibling(directory, name);
+                if own != base || (age == Age::Current && !compressed) || globs.exclude(&path) && !compressed
+                {
+                    continue;
+                }
+                let name = Name { age, path, covered: false };
+                match compressed {
+                    false => plain.push(name),
+                    true if is_gzip(&name.path) => packed.push(name),
+                    true => {}
+                }
+            }
+        }
+        (look_at(plain, &mut Vec::new()), look_at(packed, &mut Vec::new()))
+    }
+}
+
+/// Whether the name says that the file was compressed by gzip.
+pub(super) fn is_gzip(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
 }
 
 /// The path behind the last component's symbolic links. `None`: it leads nowhere, which is told.
-fn resolve(path: &Path, faults: &mut Vec<Fault>) -> Option<PathBuf> {
+fn resolve(path: &Path, trust: &Trust, faults: &mut Vec<Fault>) -> Option<PathBuf> {
     match path.symlink_metadata() {
-        Ok(meta) if meta.is_symlink() => match path.canonicalize() {
+        Ok(meta) if meta.is_symlink() => match trust.resolve(path) {
             Ok(real) => Some(real),
             Err(error) => {
                 faults.push(Fault::new(path, "follow the symbolic link", &error));
@@ -214,7 +253,7 @@ fn look_at(mut names: Vec<Name>, faults: &mut Vec<Fault>) -> Vec<Member> {
 /// Newest first, each file once. Covered once is covered.
 fn sort_out(members: &mut Vec<Member>) {
     members.sort_by(|one, other| one.age.cmp(&other.age));
-    let mut first: HashMap<Identity, usize> = HashMap::new();
+    let mut first: HashMap<FileId, usize> = HashMap::new();
     let mut kept: Vec<Member> = Vec::with_capacity(members.len());
     for member in members.drain(..) {
         match first.get(&member.status.identity) {

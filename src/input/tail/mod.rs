@@ -12,42 +12,58 @@
 //! | `scan` | what is new to us? |
 //! | `source` | is the oldest generation over? |
 //! | `follow` | how far have we read one file? |
+//! | `fingerprint` | is its content still the one that we read? |
+//! | `restore` | where were we before the restart? |
+//! | `rest`, `archive` | where is the rest of a file that was copied and emptied, or compressed? |
+//! | `trust` | may we follow this symbolic link? |
 //! | `turn` | who reads next? |
 //! | `watch` | did something change? (a hint) |
 //! | `descriptors`, `refusals` | limits: open files; what was said about files that cannot be read |
 //!
 //! Invariants: a file is read by one reader, however many names lead to it. Within a source, bytes come in the order in
-//! which they were written, generation after generation. A position moves only with bytes that the sink got.
-//! Limits: one buffer of 256 KiB for all files; three quarters of the process's descriptors; 65,536 paths.
-//! Not here: lines (`engine::frame`), durable positions, and finding a file again after a restart.
+//! which they were written, generation after generation. A position moves only with bytes that the sink got, or was told
+//! of. What cannot be read any more is told, with a lower bound.
+//! Limits: one buffer of 64 KiB for all files; three quarters of the process's descriptors; 65,536 paths.
+//! Not here: lines (`engine::frame`), where positions are kept (`outbox`).
+//! Not promised: that a file which is emptied after being copied (`copytruncate`) is read whole, for what is written
+//! between the two is lost to everybody; exactness on network file systems, whose sizes lag.
 
+mod archive;
 mod descriptors;
 mod discover;
 mod family;
+mod fingerprint;
 mod follow;
 mod identity;
 mod refusals;
+mod rest;
+mod restore;
 mod rotation;
 mod scan;
 mod source;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod turn;
 mod watch;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::engine::state::FileId;
 use crate::units::{Bytes, Monotonic, Now};
 
 pub use super::Progress;
 use descriptors::Descriptors;
 use discover::Globs;
-use identity::Identity;
+use identity::Own;
 use refusals::Refusals;
+pub use restore::Moved;
+use restore::Saved;
 use scan::Known;
 use source::Source;
+use trust::Trust;
 use watch::Watch;
 
 /// Where reading begins in a file that has no saved position.
@@ -73,6 +89,10 @@ pub struct Options {
     pub from: From,
     /// Read each file up to the size it has at the start, rotated siblings included, and then be done.
     pub until_eof: bool,
+    /// Directories outside of which nothing is read, wherever symbolic links lead. Empty: anywhere.
+    pub roots: Vec<PathBuf>,
+    /// Files that this program writes. They are refused, like what standard output and standard error lead to.
+    pub own: Vec<PathBuf>,
 }
 
 /// One logical source: a file with all its rotated generations. Never used again for another one.
@@ -97,7 +117,7 @@ pub enum Event<'a> {
         /// Where the first one stands in its file. A generation begins with 0, unless it is read from its end, or
         /// was ended too early and goes on.
         offset: u64,
-        /// At least one byte, at most 256 KiB.
+        /// At least one byte, at most 64 KiB.
         bytes: &'a [u8],
     },
     /// A file was rotated away or deleted and read to its end: an unfinished last line is final.
@@ -105,19 +125,31 @@ pub enum Event<'a> {
         /// Whose file.
         source: SourceId,
     },
-    /// The file shrank below the position in it. Reading goes on at 0.
-    Truncated {
-        /// Whose file.
+    /// Bytes were gone before they could be read. What was read of an unfinished line is final. When the file is gone
+    /// with them, `GenerationEnded` follows; when it was emptied, reading goes on at 0.
+    Lost {
+        /// Whose bytes.
         source: SourceId,
-        /// Bytes that we saw to be there and did not read; there may have been more.
+        /// How.
+        why: Loss,
+        /// The last name that led to the file.
+        path: &'a Path,
+        /// Which file.
+        file: FileId,
+        /// Up to where it had been read.
+        read: u64,
+        /// Bytes that were seen to be there; there may have been more.
         lost: Bytes,
     },
-    /// The file went away while it was not open, for want of descriptors. `GenerationEnded` follows.
-    Vanished {
-        /// Whose file.
+    /// A run of NULs at the beginning of a file was passed over: a hole, left by a writer who went on at his old offset
+    /// after the file had been emptied. It is no line and not in any `Data`.
+    Skipped {
+        /// Whose bytes.
         source: SourceId,
-        /// Bytes that we saw to be there and did not read; there may have been more.
-        lost: Bytes,
+        /// Where the first NUL stands in its file.
+        offset: u64,
+        /// How many.
+        nuls: Bytes,
     },
     /// The source has had no file for ten minutes and is forgotten. Should its path appear again, it is a new source.
     Closed {
@@ -131,6 +163,19 @@ pub enum Event<'a> {
         /// Why, in words.
         reason: String,
     },
+}
+
+/// How bytes get lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The file was emptied, or overwritten with other content, and no copy of the old one was found.
+    Truncated,
+    /// The file was deleted while it was not open, for want of descriptors.
+    Vanished,
+    /// The file is not where it was before the restart, nor beside it, nor in an archive beside it.
+    NotFound,
+    /// The archive into which the file was compressed is broken.
+    Damaged,
 }
 
 /// How a [`Tail`] hears of changes.
@@ -165,7 +210,15 @@ pub struct Tail {
     by_key: HashMap<PathBuf, SourceId>,
     /// For hints.
     by_path: HashMap<PathBuf, SourceId>,
-    known: HashMap<Identity, Known>,
+    known: HashMap<FileId, Known>,
+    /// Whose position is another one than when positions were last asked for.
+    moved: HashSet<FileId>,
+    /// Files that may become copies, with their sizes at the last scan.
+    undecided: HashMap<FileId, u64>,
+    /// Positions of before the start, until the first scan.
+    saved: Saved,
+    trust: Trust,
+    own: Own,
     /// The round: who gets the next turn.
     ready: VecDeque<SourceId>,
     /// The first of the sources' deadlines.
@@ -187,6 +240,8 @@ impl Tail {
     pub fn new(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<Tail, TailError> {
         let globs = Globs::new(&options)?;
         Ok(Tail {
+            trust: Trust::new(options.roots.clone()),
+            own: Own::new(options.own.clone()),
             options,
             globs,
             watch: Watch::new(wake),
@@ -195,11 +250,14 @@ impl Tail {
             by_key: HashMap::new(),
             by_path: HashMap::new(),
             known: HashMap::new(),
+            moved: HashSet::new(),
+            undecided: HashMap::new(),
+            saved: Saved::default(),
             ready: VecDeque::new(),
             look_at: None,
             refusals: Refusals::default(),
             descriptors: Descriptors::new(),
-            buffer: vec![0; BUFFER_SIZE].into_boxed_slice(),
+            buffer: vec![0; BUFFER_SIZE + fingerprint::LAST_MAX].into_boxed_slice(),
             scans: 0,
             scanned: None,
             rescan: false,
@@ -207,7 +265,7 @@ impl Tail {
         })
     }
 
-    /// Looks and reads: at most `share` bytes in all, at most 256 KiB of a source before the next one has its turn.
+    /// Looks and reads: at most `share` bytes in all, at most 64 KiB of a source before the next one has its turn.
     pub fn poll(&mut self, now: Now, share: Bytes, sink: &mut dyn FnMut(Event<'_>)) -> Progress {
         let now = now.arrival;
         self.take_hints(now);
@@ -243,6 +301,11 @@ impl Tail {
             .flat_map(|source| &source.generations)
             .map(|generation| generation.unread())
             .sum()
+    }
+
+    /// The files that are followed or were, as far as they are still there.
+    pub fn files_known(&self) -> usize {
+        self.known.len()
     }
 
     /// The files that are open now.

@@ -26,13 +26,20 @@ pub(super) struct Rotated<'a> {
     pub(super) base: &'a OsStr,
     /// What the suffix says.
     pub(super) age: Age,
-    /// Whether the file has been compressed since.
+    /// Whether the file has been compressed since, or is being compressed.
     pub(super) compressed: bool,
 }
 
 /// Takes a file name apart.
 pub(super) fn split(name: &OsStr) -> Rotated<'_> {
     let whole = name.as_bytes();
+    if let Some(begun) = whole.strip_suffix(b".tmp") {
+        // Into such a file the kubelet compresses what it has rotated.
+        let rotated = split(OsStr::from_bytes(begun));
+        if rotated.compressed || rotated.age != Age::Current {
+            return Rotated { compressed: true, ..rotated };
+        }
+    }
     let plain = COMPRESSED.iter().find_map(|end| whole.strip_suffix(*end)).filter(|plain| !plain.is_empty());
     let name = plain.unwrap_or(whole);
     let (base, age) = numbered(name).or_else(|| dated(name)).unwrap_or((name, Age::Current));
@@ -121,13 +128,15 @@ mod tests {
         check("x.log.2026-02-06T10-11-12.123", "x.log", date("20260206101112123"), false);
         check("x.log.2026-02-06", "x.log", date("20260206"), false);
         check("x.log.2026-02-06.1", "x.log", date("202602061"), false);
+        check("0.log.20260206-101112.tmp", "0.log", date("20260206101112"), true);
+        check("0.log.20260206-101112.gz.tmp", "0.log", date("20260206101112"), true);
         // Not rotation.
         check("10.0.0.1", "10.0.0.1", Age::Current, false);
         check("app-1.2.3", "app-1.2.3", Age::Current, false);
         check("x.log-20261399", "x.log-20261399", Age::Current, false);
         check("x.log.99999999", "x.log.99999999", Age::Current, false);
         check("x-2026-02-06.log", "x-2026-02-06.log", Age::Current, false);
-        check("0.log.20260206-101112.tmp", "0.log.20260206-101112.tmp", Age::Current, false);
+        check("x.log.tmp", "x.log.tmp", Age::Current, false);
         check(".1", ".1", Age::Current, false);
         check(".gz", ".gz", Age::Current, false);
         check("x.log.", "x.log.", Age::Current, false);

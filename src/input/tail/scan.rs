@@ -2,19 +2,21 @@
 //!
 //! A family's members are walked newest first. Until the first one that we know, all are new generations, however
 //! often the file was rotated since the last look; they are appended oldest first. Unknown files *behind* a known one
-//! are not: they are copies (logrotate's `copytruncate`), or were there before us. A glob that covers such a file wins,
-//! and it is read as a source of its own: reading a copy twice is the lesser evil than never reading a file that
-//! was asked for.
+//! are not: they are copies (logrotate's `copytruncate`), or were there before us. If a glob covers such a file, and it
+//! does not hold what we read, it is a source of its own: nothing that was asked for may stay unread.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::engine::state::FileId;
 use crate::units::Monotonic;
 
 use super::discover::{Fault, is_absence};
 use super::family::{Families, Family, Member};
+use super::fingerprint::Fingerprint;
 use super::follow::Generation;
-use super::identity::{Identity, status_of};
+use super::identity::status_of;
+use super::rest::Copy;
 use super::rotation::{Age, split};
 use super::source::Source;
 use super::{Event, From, SOURCE_KEPT, SourceId, Tail};
@@ -25,9 +27,9 @@ pub(super) struct Known {
     pub(super) source: SourceId,
     pub(super) role: Role,
     /// A name that led to it.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// The scan that saw it last.
-    seen: u64,
+    pub(super) seen: u64,
 }
 
 /// What we do with a file.
@@ -35,10 +37,10 @@ pub(super) struct Known {
 pub(super) enum Role {
     /// It is a generation of its source.
     Followed,
-    /// It was read up to `offset`, and its descriptor was given back.
-    Ended { offset: u64 },
-    /// It is an elder from before our time, or a copy.
-    PassedOver,
+    /// It was read to its end, and its descriptor was given back.
+    Ended { print: Fingerprint },
+    /// It is an elder from before our time; or it came later, behind a file that we knew, and is a copy.
+    PassedOver { is_copy: bool },
 }
 
 impl Tail {
@@ -46,8 +48,9 @@ impl Tail {
     pub(super) fn scan(&mut self, now: Monotonic, sink: &mut dyn FnMut(Event<'_>)) {
         self.scans += 1;
         let mut walk = self.globs.walk();
-        let mut families = Families::of(&mut walk, &self.globs);
-        families.merge_twins(|key| self.by_key.contains_key(key));
+        let mut families = Families::of(&mut walk, &self.globs, &self.trust);
+        families.merge_twins(|key| self.by_key.contains_key(key) || self.saved.has_source(key));
+        self.restore(&families, now, sink);
         for (family, members) in families.list {
             self.adopt(family, members, &mut walk.faults, now, sink);
         }
@@ -83,7 +86,7 @@ impl Tail {
         }
         let family = family.clone();
         let mut faults = Vec::new();
-        let members = family.members_after_rotation(&self.globs, &mut faults);
+        let members = family.members_after_rotation(&self.globs, &self.trust, &mut faults);
         self.sort_in(family, members, now, sink);
         for Fault { path, reason } in faults {
             self.refusals.say(&path, reason, now, sink);
@@ -106,7 +109,7 @@ impl Tail {
             members.first().is_some_and(|member| !self.known.contains_key(&member.status.identity));
         if is_followed && newest_is_new {
             // The walk's listing is some time old, and a rotation is under way: only a fresh look misses nothing.
-            members = family.members_after_rotation(&self.globs, faults);
+            members = family.members_after_rotation(&self.globs, &self.trust, faults);
         }
         self.sort_in(family, members, now, sink);
     }
@@ -127,6 +130,9 @@ impl Tail {
                 self.meet_again(&member, source, now, sink);
             } else if self.options.until_eof && self.scans > 1 {
                 // It came after the start.
+            } else if self.own.has(member.status.identity) {
+                let reason = "is written by this program itself".to_owned();
+                self.refusals.say(&member.path, reason, now, sink);
             } else if met || (source.is_none() && !member.covered && !self.options.until_eof) {
                 passed_over.push(member);
             } else {
@@ -140,7 +146,7 @@ impl Tail {
             None => self.begin(family.key.clone()),
         };
         for member in fresh.iter().rev() {
-            let generation = self.first_look(member, now);
+            let generation = self.first_look(member, source.is_some(), now);
             self.append(id, generation, now, sink);
         }
         for member in passed_over {
@@ -151,10 +157,11 @@ impl Tail {
         }
     }
 
-    /// Where reading begins in a file that is new to us. Saved positions will be asked here.
-    fn first_look(&self, member: &Member, now: Monotonic) -> Generation {
-        let skips = self.options.from == From::End && self.scans == 1;
-        let mut generation = Generation::new(member, if skips { member.status.size } else { 0 }, now);
+    /// Where reading begins in a file without a position. What a source with a position got while we were down is new.
+    fn first_look(&self, member: &Member, is_continued: bool, now: Monotonic) -> Generation {
+        let skips = self.options.from == From::End && self.scans == 1 && !is_continued;
+        let begin = if skips { member.status.size } else { 0 };
+        let mut generation = Generation::new(member, Fingerprint::unknown(begin), now);
         generation.limit = self.options.until_eof.then_some(member.status.size);
         generation
     }
@@ -169,11 +176,19 @@ impl Tail {
         sink: &mut dyn FnMut(Event<'_>),
     ) {
         if met && member.covered {
-            let generation = self.first_look(member, now);
-            return self.set_apart(generation, now, sink);
+            match self.is_copy(source, member) {
+                Copy::Yes => {}
+                Copy::Maybe => return,
+                Copy::No => {
+                    let generation = self.first_look(member, false, now);
+                    return self.set_apart(generation, now, sink);
+                }
+            }
         }
-        let known = Known { source, role: Role::PassedOver, path: member.path.clone(), seen: self.scans };
+        let role = Role::PassedOver { is_copy: met };
+        let known = Known { source, role, path: member.path.clone(), seen: self.scans };
         self.known.insert(member.status.identity, known);
+        self.moved.insert(member.status.identity);
     }
 
     /// A file that we know was seen, maybe under another name, maybe grown although we were through with it.
@@ -192,23 +207,29 @@ impl Tail {
         }
         let source = known.source;
         match known.role {
-            Role::PassedOver => {}
+            Role::PassedOver { .. } => {}
             Role::Followed => {
                 let generation =
                     self.sources.get_mut(&source).and_then(|source| source.generation_mut(identity));
                 if let Some(generation) = generation {
-                    generation.path.clone_from(&member.path);
+                    if generation.path != member.path {
+                        generation.path.clone_from(&member.path);
+                        self.moved.insert(identity);
+                    }
                     generation.reachable = true;
                 }
             }
-            Role::Ended { offset } => {
-                // Shorter than what we read: it was emptied, and all that it holds is new.
-                let offset = if member.status.size < offset { 0 } else { offset };
-                known.role = Role::Ended { offset };
-                if member.status.size == offset || self.options.until_eof {
+            Role::Ended { mut print } => {
+                if member.status.size < print.read {
+                    // It was emptied, and all that it holds is new.
+                    print = Fingerprint::unknown(0);
+                    known.role = Role::Ended { print };
+                    self.moved.insert(identity);
+                }
+                if member.status.size == print.read || self.options.until_eof {
                     return;
                 }
-                let generation = Generation::new(member, offset, now);
+                let generation = Generation::new(member, print, now);
                 if member.age == Age::Current && family == Some(source) {
                     // Renamed back, as the kubelet does when the runtime does not reopen: it is the newest again.
                     self.append(source, generation, now, sink);
@@ -232,7 +253,7 @@ impl Tail {
                 continue;
             };
             // What cannot be looked at was said by the walk, or will be when its turn comes.
-            let members = family.members_after_rotation(&self.globs, &mut Vec::new());
+            let members = family.members_after_rotation(&self.globs, &self.trust, &mut Vec::new());
             self.sort_in(family, members, now, sink);
         }
         if !lost_sight.is_empty() {
@@ -243,10 +264,10 @@ impl Tail {
     }
 
     /// Files that this scan has not seen, and that are not to be seen under their last name either.
-    fn unseen(&mut self, now: Monotonic, sink: &mut dyn FnMut(Event<'_>)) -> Vec<Identity> {
+    fn unseen(&mut self, now: Monotonic, sink: &mut dyn FnMut(Event<'_>)) -> Vec<FileId> {
         let scan = self.scans;
         let unseen = self.known.iter().filter(|(_, known)| known.seen != scan);
-        let mut unseen: Vec<(Identity, PathBuf)> =
+        let mut unseen: Vec<(FileId, PathBuf)> =
             unseen.map(|(identity, known)| (*identity, known.path.clone())).collect();
         unseen.retain(|(identity, path)| match status_of(path) {
             Ok(status) if status.identity == *identity => {
@@ -263,7 +284,7 @@ impl Tail {
     }
 
     /// No name that we know leads to the file.
-    fn miss(&mut self, identity: Identity) {
+    fn miss(&mut self, identity: FileId) {
         let Some(known) = self.known.get(&identity) else { return };
         let source = (known.role == Role::Followed).then_some(known.source);
         let generation = source
@@ -275,6 +296,7 @@ impl Tail {
             Some(generation) => generation.vanished = true,
             None => {
                 self.known.remove(&identity);
+                self.moved.insert(identity);
             }
         }
     }
@@ -299,9 +321,10 @@ impl Tail {
         let known =
             Known { source: id, role: Role::Followed, path: generation.path.clone(), seen: self.scans };
         self.known.insert(generation.identity, known);
+        self.moved.insert(generation.identity);
         let mut refused = false;
         if !generation.is_open() && self.descriptors.has_room_to_wait(&mut self.sources) {
-            match generation.open() {
+            match generation.open(&self.trust) {
                 Ok(true) => self.descriptors.opened(),
                 Ok(false) => self.rescan = true,
                 // The generation's turn tries again and tells.
@@ -355,8 +378,9 @@ impl Tail {
             |source: &Source| source.empty_since.is_some_and(|since| now.since(since) >= SOURCE_KEPT);
         let over: Vec<SourceId> = self.sources.values().filter(|s| is_over(s)).map(|s| s.id).collect();
         for id in &over {
-            self.sources.remove(id);
-            sink(Event::Closed { source: *id });
+            if self.sources.remove(id).is_some_and(|source| source.announced) {
+                sink(Event::Closed { source: *id });
+            }
         }
         if !over.is_empty() {
             self.by_key.retain(|_, id| self.sources.contains_key(id));

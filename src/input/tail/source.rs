@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engine::state::FileId;
 use crate::units::Monotonic;
 
 use super::SourceId;
 use super::family::Family;
 use super::follow::{Generation, Standing};
-use super::identity::Identity;
 
 /// One logical source.
 #[derive(Debug)]
@@ -58,14 +58,14 @@ impl Source {
         }
     }
 
-    pub(super) fn generation_mut(&mut self, identity: Identity) -> Option<&mut Generation> {
+    pub(super) fn generation_mut(&mut self, identity: FileId) -> Option<&mut Generation> {
         self.generations.iter_mut().find(|generation| generation.identity == identity)
     }
 
     /// Decides about the front generation, which has been read to its end.
     pub(super) fn finish(&mut self, now: Monotonic) -> Finish {
         let Some(front) = self.generations.front() else { return Finish::Open };
-        if front.limit.is_some() {
+        if front.limit.is_some() || front.rest.is_some() {
             return Finish::Now;
         }
         let deleted = front.deleted;

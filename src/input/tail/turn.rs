@@ -9,15 +9,18 @@ use rustix::io::Errno;
 
 use crate::units::{Bytes, Monotonic};
 
-use super::follow::{Generation, Standing};
+use super::follow::{Generation, Standing, Took};
 use super::refusals::Trouble;
+use super::rest::Remains;
 use super::scan::Role;
 use super::source::{Finish, Source};
-use super::{Event, SourceId, Tail};
+use super::{BUFFER_SIZE, Event, Loss, SourceId, Tail};
 
 /// What a turn came to.
-enum Turned {
+pub(super) enum Turned {
     Read(Bytes),
+    /// So many bytes were looked at, and none handed out.
+    Worked(Bytes),
     /// The state changed; there may be something to read.
     Again,
     /// Nothing to do until something is heard.
@@ -34,14 +37,18 @@ impl Tail {
         share: Bytes,
         sink: &mut dyn FnMut(Event<'_>),
     ) -> Bytes {
-        let mut read = Bytes(0);
-        while read < share {
+        let (mut read, mut worked) = (Bytes(0), Bytes(0));
+        while read + worked < share {
             let Some(id) = self.ready.pop_front() else { break };
             let Some(source) = self.sources.get_mut(&id) else { continue };
             (source.ready, source.look_at) = (false, None);
-            match self.turn(id, now, share - read, sink) {
+            match self.turn(id, now, share - read - worked, sink) {
                 Turned::Read(bytes) => {
                     read += bytes;
+                    self.rouse(id);
+                }
+                Turned::Worked(bytes) => {
+                    worked += bytes;
                     self.rouse(id);
                 }
                 Turned::Again => self.rouse(id),
@@ -61,22 +68,25 @@ impl Tail {
         match front.look() {
             Ok(Standing::Unread) => self.read(id, now, left, sink),
             Ok(Standing::AtEnd) => self.at_end(id, now, sink),
-            Ok(Standing::Shrunk { lost }) => {
-                front.at_end_since = None;
-                source.announce(sink);
-                sink(Event::Truncated { source: id, lost });
+            Ok(Standing::Touched) => self.confirm(id, now, sink),
+            Ok(Standing::Replaced) if front.rest.is_some() => {
+                self.give_up_rest(id, now, sink);
+                Turned::Again
+            }
+            Ok(Standing::Replaced) => {
+                let remains = front.begin_anew();
+                self.moved.insert(front.identity);
+                self.finish_elsewhere(id, remains, now, sink);
                 Turned::Again
             }
             Ok(Standing::Astray) => {
                 self.rescan = true;
                 Turned::Until(now + RETRY)
             }
-            Ok(Standing::Vanished { lost }) => {
-                if lost > Bytes(0) {
-                    source.announce(sink);
-                    sink(Event::Vanished { source: id, lost });
-                }
-                self.end_generation(id, now, sink);
+            Ok(Standing::Vanished) => {
+                let remains = front.remains(Loss::Vanished, front.size);
+                self.drop_front(id, now);
+                self.finish_elsewhere(id, remains, now, sink);
                 Turned::Again
             }
             Err(error) => self.fail(id, "look at", &error, now, sink),
@@ -90,20 +100,51 @@ impl Tail {
         let Some(source) = self.sources.get_mut(&id) else { return Turned::Idle };
         source.announce(sink);
         let Some(front) = source.generations.front_mut() else { return Turned::Idle };
-        let room = usize::try_from(left.0).map_or(self.buffer.len(), |left| left.min(self.buffer.len()));
+        let room = usize::try_from(left.0).map_or(BUFFER_SIZE, |left| left.min(BUFFER_SIZE));
         let offset = front.offset;
-        match front.read(&mut self.buffer[..room]) {
-            // The size promises bytes that are not there: emptied this moment, or a file system with stale sizes.
-            Ok([]) => Turned::Until(now + RETRY),
-            Ok(bytes) => {
+        let took = front.read(&mut self.buffer, room);
+        if took.is_ok() && front.trouble.take().is_some() {
+            self.refusals.clear(&front.path);
+        }
+        match took {
+            Ok(Took::Bytes(bytes)) => {
                 (front.active, front.at_end_since) = (now, None);
-                if front.trouble.take().is_some() {
-                    self.refusals.clear(&front.path);
-                }
+                self.moved.insert(front.identity);
                 sink(Event::Data { source: id, offset, bytes });
                 Turned::Read(Bytes(bytes.len() as u64))
             }
+            Ok(Took::Confirmed) => {
+                self.queue_younger_archives(id, now);
+                Turned::Again
+            }
+            Ok(Took::Passed(bytes)) => Turned::Worked(Bytes(bytes as u64)),
+            Ok(Took::Nuls(nuls)) => {
+                self.moved.insert(front.identity);
+                sink(Event::Skipped { source: id, offset, nuls: Bytes(nuls) });
+                Turned::Again
+            }
+            // The size promises bytes that are not there: emptied this moment, or a file system with stale sizes.
+            Ok(Took::Nothing) => Turned::Until(now + RETRY),
+            Ok(Took::Replaced) if front.rest.is_some() => {
+                self.give_up_rest(id, now, sink);
+                Turned::Again
+            }
+            // The next look says so, too.
+            Ok(Took::Replaced) => Turned::Again,
+            Ok(Took::Broken { is_cut }) => self.archive_broke(id, is_cut, now, sink),
             Err(error) => self.fail(id, "read", &error, now, sink),
+        }
+    }
+
+    /// Somebody wrote to the front generation, and it did not grow: is it the content that we read?
+    fn confirm(&mut self, id: SourceId, now: Monotonic, sink: &mut dyn FnMut(Event<'_>)) -> Turned {
+        if let Some(turned) = self.open_front(id, now, sink) {
+            return turned;
+        }
+        let front = self.sources.get_mut(&id).and_then(|source| source.generations.front_mut());
+        match front.map(Generation::confirm) {
+            Some(Err(error)) => self.fail(id, "read", &error, now, sink),
+            _ => Turned::Again,
         }
     }
 
@@ -120,8 +161,15 @@ impl Tail {
         if !self.descriptors.has_room_to_read(&mut self.sources) {
             return Some(Turned::Until(now + RETRY));
         }
+        let open_archives = || {
+            let fronts = self.sources.values().filter_map(|source| source.generations.front());
+            fronts.filter(|front| front.is_open_archive()).count()
+        };
+        if self.sources.get(&id)?.generations.front()?.is_packed() && open_archives() >= ARCHIVES_MAX {
+            return Some(Turned::Until(now + RETRY));
+        }
         let front = self.sources.get_mut(&id)?.generations.front_mut()?;
-        match front.open() {
+        match front.open(&self.trust) {
             Ok(true) => {
                 self.descriptors.opened();
                 None
@@ -156,20 +204,31 @@ impl Tail {
     }
 
     /// The front generation is over: what it held as an unfinished line is final.
-    fn end_generation(&mut self, id: SourceId, now: Monotonic, sink: &mut dyn FnMut(Event<'_>)) {
+    pub(super) fn end_generation(&mut self, id: SourceId, now: Monotonic, sink: &mut dyn FnMut(Event<'_>)) {
         let Some(mut front) = self.pop_front(id, now) else { return };
         if front.is_open() {
             front.close();
             self.descriptors.closed();
         }
-        if front.deleted || front.vanished {
+        let (offset, nuls) = (front.offset, front.take_nuls());
+        self.moved.insert(front.identity);
+        // An archive is nobody's generation: it was wanted once.
+        if front.deleted || front.vanished || front.is_packed() {
             self.known.remove(&front.identity);
         } else if let Some(known) = self.known.get_mut(&front.identity) {
-            known.role = Role::Ended { offset: front.offset };
+            known.role = Role::Ended { print: front.fingerprint() };
         }
-        if self.sources.get(&id).is_some_and(|source| source.announced) {
-            sink(Event::GenerationEnded { source: id });
+        if self.sources.get(&id).is_none_or(|source| !source.announced) {
+            return;
         }
+        if nuls > 0 {
+            sink(Event::Skipped { source: id, offset, nuls: Bytes(nuls) });
+        }
+        if let Some(rest) = front.rest.filter(|rest| rest.of.size > front.offset) {
+            // The copy or archive is shorter than what it was made of.
+            self.lose(id, &Remains { offset: front.offset, ..rest.of }, sink);
+        }
+        sink(Event::GenerationEnded { source: id });
     }
 
     /// The front generation cannot be read. It keeps its position and is tried again with growing waits.
@@ -205,7 +264,7 @@ impl Tail {
         }
     }
 
-    fn pop_front(&mut self, id: SourceId, now: Monotonic) -> Option<Generation> {
+    pub(super) fn pop_front(&mut self, id: SourceId, now: Monotonic) -> Option<Generation> {
         let source = self.sources.get_mut(&id)?;
         let front = source.generations.pop_front();
         if source.generations.is_empty() {
@@ -275,3 +334,5 @@ fn is_shortage(error: &io::Error) -> bool {
 
 /// The wait when something else must happen first: a scan that finds a renamed file, a descriptor that comes free.
 const RETRY: Duration = Duration::from_millis(250);
+/// Unpacking takes 80 KiB; after a restart of a machine with a thousand containers it is done a few at a time.
+const ARCHIVES_MAX: usize = 4;

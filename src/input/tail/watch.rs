@@ -3,7 +3,7 @@
 //! Directories are watched, not files: one watch serves all files of a directory and also tells of new ones.
 //! `notify` calls us on its own thread. There we note what changed and wake the data thread; nothing else.
 //! Limits: `CHANGED_MAX` noted paths, beyond which everything counts as changed; where the kernel has no instance or
-//! no watch left, [`WatchMode::Poll`].
+//! no watch left, or the files lie on another machine, [`WatchMode::Poll`].
 //!
 //! Pacing. A program that writes 100,000 lines a second makes as many events, and without a brake the thread that
 //! takes them costs 17 % of a core (measured, 20 MB/s). Two equal events in a row mean that we read faster than the
@@ -22,9 +22,11 @@ use std::time::Duration;
 use notify::event::{Event, EventKind, ModifyKind};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
+use crate::engine::state::FileId;
+
 use super::WatchMode;
 use super::discover::parent;
-use super::identity::{Identity, status_of};
+use super::identity::status_of;
 
 /// The watched directories, and what was heard of them.
 pub(super) struct Watch {
@@ -36,7 +38,7 @@ pub(super) struct Watch {
 }
 
 struct Watched {
-    identity: Identity,
+    identity: FileId,
     /// Under this path the events come; two walks' paths may lead to the same directory.
     real: PathBuf,
 }
@@ -108,6 +110,8 @@ impl Watch {
             let (Ok(status), Ok(real)) = (status_of(path), path.canonicalize()) else { continue };
             match watcher.watch(&real, RecursiveMode::NonRecursive) {
                 Ok(()) => {
+                    // The watch is kept all the same: what this machine writes there is told.
+                    self.refused |= is_remote(&real);
                     self.directories.insert(path.clone(), Watched { identity: status.identity, real });
                     added = true;
                 }
@@ -204,6 +208,15 @@ impl Hearer {
     }
 }
 
+/// Whether others may write to the directory without our kernel's knowing.
+fn is_remote(directory: &Path) -> bool {
+    // The width and the sign of the field differ between architectures; the numbers fit all of them.
+    rustix::fs::statfs(directory).is_ok_and(|found| REMOTE.contains(&(found.f_type as u32)))
+}
+
+/// NFS, SMB (three of them), FUSE, 9P, Ceph, AFS, as in `statfs(2)`.
+const REMOTE: [u32; 8] =
+    [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
 /// How many changed files are told apart.
 const CHANGED_MAX: usize = 4_096;
 /// The pace at which the data thread takes hints anyway.

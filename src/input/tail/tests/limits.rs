@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 #[test]
-fn only_regular_files_are_opened() {
+fn fault_080_only_regular_files_are_opened() {
     let mut rig = Rig::new(&["*"]);
     fs::create_dir(rig.path("a directory")).unwrap();
     symlink("/dev/zero", rig.path("device")).unwrap();
@@ -181,7 +181,7 @@ fn fault_020_what_vanishes_unopened_is_told() {
     rig.share = Bytes(1 << 20);
     let mut told = rig.look();
     told.retain(|told| !told.starts_with('0'));
-    assert_eq!(told, ["vanished 1 11", "end 1"]);
+    assert_eq!(told, ["vanished 1 b.log 0+11", "end 1"]);
 }
 
 #[test]

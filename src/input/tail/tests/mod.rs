@@ -1,7 +1,9 @@
 //! Real files, a made-up clock. The kernel's hints are off unless a test is about them, so that a test decides when
 //! the tail looks. `fault_0NN` are the rows of the fault table.
 
+mod hostile;
 mod limits;
+mod restart;
 mod rotation;
 mod seeing;
 
@@ -114,8 +116,10 @@ fn tell(event: &Event<'_>, room: &Path) -> String {
             format!("{}@{offset} {}", source.0, String::from_utf8_lossy(bytes))
         }
         Event::GenerationEnded { source } => format!("end {}", source.0),
-        Event::Truncated { source, lost } => format!("truncated {} {lost}", source.0),
-        Event::Vanished { source, lost } => format!("vanished {} {lost}", source.0),
+        Event::Lost { source, why, path, read, lost, .. } => {
+            format!("{} {} {} {read}+{lost}", format!("{why:?}").to_lowercase(), source.0, short(path))
+        }
+        Event::Skipped { source, offset, nuls } => format!("{}@{offset} skipped {nuls}", source.0),
         Event::Closed { source } => format!("closed {}", source.0),
         Event::Refused { path, reason } => format!("refused {}: {reason}", short(path)),
     }

@@ -95,7 +95,7 @@ fn fault_002_truncation_is_told_and_followed() {
     assert_eq!(rig.poll(), ["0@18 g"]);
     rig.share = Bytes(100);
     File::create(rig.path("x.log")).unwrap();
-    assert_eq!(rig.after(SOON), ["truncated 0 4"]);
+    assert_eq!(rig.after(SOON), ["truncated 0 x.log 19+4"]);
     rig.append("x.log", "new\n");
     assert_eq!(rig.after(SOON), ["0@0 new\n"]);
 }
@@ -108,7 +108,7 @@ fn fault_002_the_copy_of_copytruncate_is_not_read() {
     fs::copy(rig.path("x.log"), rig.path("x.log.1")).unwrap();
     assert_eq!(rig.look(), NONE);
     File::create(rig.path("x.log")).unwrap();
-    assert_eq!(rig.look(), ["truncated 0 0"]);
+    assert_eq!(rig.look(), ["end 0"], "the copy was looked for our rest, and there was none");
     rig.append("x.log", "two\n");
     assert_eq!(rig.look(), ["0@0 two\n"]);
     assert_eq!(rig.after(GRACE), NONE);
@@ -132,7 +132,7 @@ fn fault_008_a_deleted_file_is_read_to_its_end_and_let_go() {
 }
 
 #[test]
-fn deleted_and_created_anew_is_the_same_source() {
+fn fault_005_an_inode_used_again_is_another_file() {
     let mut rig = Rig::new(&["x.log"]);
     rig.append("x.log", "one\n");
     rig.poll();
@@ -163,7 +163,7 @@ fn a_source_is_forgotten_when_its_files_are_long_gone() {
 }
 
 #[test]
-fn renamed_back_is_not_read_again() {
+fn fault_012_renamed_back_is_not_read_again() {
     let mut rig = Rig::new(&["0.log"]);
     let mut file = rig.open("0.log");
     file.write_all(b"1\n").unwrap();
