@@ -89,7 +89,7 @@ impl File {
 
 /// Ends the file at `end` and continues there. What cannot be sought (a pipe, `/dev/stdout`) has nothing to
 /// cut.
-fn cut(file: &mut fs::File, end: u64) -> io::Result<()> {
+pub(super) fn cut(file: &mut fs::File, end: u64) -> io::Result<()> {
     if !file.metadata()?.is_file() {
         return Ok(());
     }
@@ -98,7 +98,7 @@ fn cut(file: &mut fs::File, end: u64) -> io::Result<()> {
 }
 
 /// The length of the file up to and including its last newline.
-fn last_line_end(file: &mut fs::File) -> io::Result<u64> {
+pub(super) fn last_line_end(file: &mut fs::File) -> io::Result<u64> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok(0);

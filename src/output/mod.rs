@@ -3,13 +3,13 @@
 //! In: batches of encoded records in the order of their numbers. Out: a [`Standing`] that says which of them
 //! arrived.
 //! Invariant: `Standing::acked_upto` only moves over records whose fate is known: confirmed, or refused and
-//! counted.
+//! [settled](Output::settle) by the caller.
 //! Limit: an output takes only what its window holds and leaves the rest with the caller; nothing here grows.
-//! Not here: what survives a crash (`outbox`); what happens to refused records (the daemon
-//! names them when it ends).
+//! Not here: what survives a crash (`outbox`); what is done about refused records (the daemon).
 
 pub mod blackhole;
 pub mod console;
+pub mod dead_letter;
 pub mod file;
 pub mod kafka;
 
@@ -34,17 +34,92 @@ pub enum Output {
 }
 
 impl Output {
-    /// Takes records from `batch[from..]` and returns how many. Fewer than there are means full now:
-    /// [`wait`](Self::wait), then offer the rest again.
+    /// Turns a batch of records, before it is committed, into the messages that will leave: packed ones where the
+    /// output packs. What is committed is then what is sent, however often.
     ///
     /// # Errors
-    /// Only what waiting does not cure: a closed standard output, a disk that refuses, a broken producer.
+    /// [`OutputError::Compress`]; the batch is then as it was.
+    pub fn pack(&mut self, batch: &mut Batch) -> Result<(), OutputError> {
+        match self {
+            Output::Kafka(kafka) => kafka.pack(batch),
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => Ok(()),
+        }
+    }
+
+    /// Takes messages from `batch[from..]` and returns how many. Fewer than there are means full now:
+    /// [`wait`](Self::wait), then offer the rest again. Of packed messages it takes all or none.
+    ///
+    /// Records up to the newest that was ever taken are passed over, so a batch may be offered from its beginning
+    /// when only a part of it is not confirmed; packed batches must be. Numbers that are never offered count as
+    /// settled. Another lane's records are taken once all of the last lane's are settled.
+    ///
+    /// # Errors
+    /// Only what waiting does not cure: a closed standard output, a disk that refuses,
+    /// [`OutputError::Broken`] until [`reopen`](Self::reopen).
     pub fn offer(&mut self, batch: &Batch, from: usize, now: Now) -> Result<usize, OutputError> {
         match self {
             Output::Kafka(kafka) => kafka.offer(batch, from, now),
             Output::Console(console) => console.offer(batch, from),
             Output::File(file) => file.offer(batch, from),
             Output::Blackhole(blackhole) => Ok(blackhole.offer(batch, from)),
+        }
+    }
+
+    /// Tells the time, which back-offs and watchdogs go by. Wanted a few times a second while something is in
+    /// flight or wrong, [`offer`](Self::offer) counts as it.
+    pub fn tend(&mut self, now: Now) {
+        match self {
+            Output::Kafka(kafka) => kafka.tend(now),
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => {}
+        }
+    }
+
+    /// Begins anew behind [`Standing::acked_upto`], after [`OutputError::Broken`] or when
+    /// [`credentials_changed`](Self::credentials_changed). What is above must be offered again: records that were
+    /// in flight may arrive twice, with the same ids and bytes. A record that was settled out of order is refused
+    /// again.
+    ///
+    /// # Errors
+    /// As opening it. The output is then as it was; trying again may help.
+    pub fn reopen(&mut self) -> Result<(), OutputError> {
+        match self {
+            Output::Kafka(kafka) => kafka.reopen(),
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => Ok(()),
+        }
+    }
+
+    /// Whether a file with secrets or certificates has changed since it was read. Cheap; worth asking once a second
+    /// while there is trouble.
+    pub fn credentials_changed(&self) -> bool {
+        match self {
+            Output::Kafka(kafka) => kafka.credentials_changed(),
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => false,
+        }
+    }
+
+    /// Messages that the destination does not take, each told once. Each holds the prefix up until it is answered
+    /// with [`resend`](Self::resend) or [`settle`](Self::settle).
+    pub fn take_refusals(&mut self) -> Vec<Refusal> {
+        match self {
+            Output::Kafka(kafka) => kafka.take_refusals(),
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => Vec::new(),
+        }
+    }
+
+    /// Sends these messages in place of the refused ones whose records they hold. Messages of which no record is
+    /// open are passed over. They go out in the order of their numbers, which may be behind later ones.
+    pub fn resend(&mut self, batch: &Batch, stamp: Stamp, now: Now) {
+        match self {
+            Output::Kafka(kafka) => kafka.resend(batch, stamp, now),
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => {}
+        }
+    }
+
+    /// Says that a refused message ([`Refusal::seq`]) has found its end elsewhere: the prefix may pass it.
+    pub fn settle(&mut self, seq: u64) {
+        match self {
+            Output::Kafka(kafka) => kafka.settle(seq),
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => {}
         }
     }
 
@@ -58,35 +133,15 @@ impl Output {
         }
     }
 
-    /// Pushes out what lingers here. Does not wait for confirmations, except that a file is synced to its
-    /// disk.
+    /// Makes sure that what was written is on its disk. Does not wait for confirmations.
     ///
     /// # Errors
-    /// As [`offer`](Self::offer).
+    /// When the disk refuses.
     pub fn flush(&mut self) -> Result<(), OutputError> {
         match self {
-            Output::Kafka(kafka) => kafka.flush(),
             Output::File(file) => file.flush(),
-            Output::Console(_) | Output::Blackhole(_) => Ok(()),
-        }
-    }
-
-    /// When [`on_deadline`](Self::on_deadline) wants to be called, if at all.
-    pub fn next_deadline(&self) -> Option<Monotonic> {
-        match self {
-            Output::Kafka(kafka) => kafka.next_deadline(),
-            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => None,
-        }
-    }
-
-    /// Sends what has lingered long enough.
-    ///
-    /// # Errors
-    /// As [`offer`](Self::offer).
-    pub fn on_deadline(&mut self, now: Now) -> Result<(), OutputError> {
-        match self {
-            Output::Kafka(kafka) => kafka.on_deadline(now),
-            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => Ok(()),
+            // librdkafka sends by itself.
+            Output::Kafka(_) | Output::Console(_) | Output::Blackhole(_) => Ok(()),
         }
     }
 
@@ -104,25 +159,30 @@ impl Output {
 /// How far an output has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// The fate of every record up to this number is known. 0 before the first.
+    /// The fate of every record up to this number is known, in the lane whose records were taken last. 0 before the
+    /// first.
     pub acked_upto: u64,
     /// Records that are confirmed.
     pub acked_records: u64,
     /// Records that were taken and are neither confirmed nor refused.
     pub in_flight_records: u64,
-    /// Their encoded size.
+    /// The size of their messages.
     pub in_flight_bytes: Bytes,
     /// The accepted lines that they stand for.
     pub in_flight_lines: Lines,
-    /// Records that the destination will never take.
+    /// Records that the destination did not take and that were [settled](Output::settle) without it.
     pub refused: Refused,
-    /// The encoded size of the confirmed records, before any compression.
+    /// The size of the confirmed messages before Kafka's own compression.
     pub bytes_out: Bytes,
     /// What went over the network, protocol included, TLS not; `None` while unknown or where there is no
     /// network.
     pub bytes_wire: Option<Bytes>,
     /// What is wrong now, as one plain sentence.
     pub trouble: Option<String>,
+    /// Since when the circuit is not closed: nothing new is sent. Not reset by [`Output::reopen`].
+    pub trouble_since: Option<Monotonic>,
+    /// Nothing more will be confirmed before [`Output::reopen`].
+    pub needs_reopening: bool,
 }
 
 impl Standing {
@@ -134,7 +194,7 @@ impl Standing {
     }
 }
 
-/// Records that the destination will never take, counted so that a notice can name them.
+/// Records that the destination did not take, counted so that a notice can name them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
     /// How many records.
@@ -143,6 +203,43 @@ pub struct Refused {
     pub lines: Lines,
     /// Why the first of them was refused.
     pub reason: Option<String>,
+}
+
+/// A message that the destination does not take as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The number of its first record that is not settled.
+    pub seq: u64,
+    /// What it has against it.
+    pub cause: RefusalCause,
+    /// It was a replacement already ([`Output::resend`]) of this process.
+    pub again: bool,
+    /// What the destination says.
+    pub reason: String,
+}
+
+/// Why a message is refused, which says what may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCause {
+    /// It is too large: shrink it (`engine::record::shrink`), or [unpack](kafka::unpack) and pack it again.
+    TooLarge {
+        /// How large its record may be; a guess where nobody tells, and then half of what was refused.
+        limit: Bytes,
+    },
+    /// Its time is too far from the broker's: resend it with [`Stamp::Now`].
+    Timestamp,
+    /// It is refused for something else. Of several records in one batch that were refused for their times Kafka's
+    /// client knows no more than this, so [`Stamp::Now`] may help once.
+    Invalid,
+}
+
+/// Which time a message gets that is sent in place of a refused one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// Its record's own, as at first.
+    Own,
+    /// The present.
+    Now,
 }
 
 /// What ends an output. Outages are not here: they are waited out and shown as [`Standing::trouble`].
@@ -184,15 +281,21 @@ pub enum OutputError {
         /// What librdkafka says.
         reason: String,
     },
-    /// The producer can send no more; a new one could.
-    #[error("the Kafka producer is broken: {reason}")]
+    /// The producer can send no more; a new one could ([`Output::reopen`]).
+    #[error("a new Kafka producer is needed: {reason}")]
     Broken {
-        /// What librdkafka says.
+        /// What librdkafka says, or what we saw.
         reason: String,
     },
     /// A batch could not be compressed.
     #[error("cannot compress a batch of records")]
     Compress {
+        /// The cause.
+        source: io::Error,
+    },
+    /// A packed message could not be unpacked.
+    #[error("cannot unpack a message")]
+    Decompress {
         /// The cause.
         source: io::Error,
     },

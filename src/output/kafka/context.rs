@@ -8,9 +8,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _, OwnedHeaders};
 use rdkafka::producer::ProducerContext;
 
-use super::poll::BACK_OFF;
-use super::state::{Message, Shared};
+use super::message::Message;
+use super::shared::Shared;
+use super::state::State;
 use super::trouble::{Detail, Trouble};
+use crate::output::RefusalCause;
 use crate::units::Bytes;
 
 /// Whom we talk to, for sentences.
@@ -35,8 +37,15 @@ pub(super) enum Fate {
     Delivered,
     /// An outage: kept, and sent again.
     Kept,
-    /// It will never be taken.
-    Refused,
+    /// Purging is our own doing, or the end of a producer that has told its trouble.
+    Purged,
+    /// It, or the batch in which it travelled, is larger than the topic takes.
+    TooLarge,
+    /// The topic does not take its time.
+    Timestamp,
+    /// The topic does not take it. It may be for its time too: of several bad records in a batch librdkafka knows no
+    /// more than this.
+    Invalid,
     /// The producer is broken; the message is kept for the next one.
     Broken,
 }
@@ -46,10 +55,10 @@ pub(super) enum Fate {
 pub(super) fn fate(code: Code) -> Fate {
     match code {
         Code::DuplicateSequenceNumber => Fate::Delivered,
-        Code::MessageSizeTooLarge
-        | Code::InvalidMessageSize
-        | Code::InvalidRecord
-        | Code::InvalidTimestamp => Fate::Refused,
+        Code::MessageSizeTooLarge => Fate::TooLarge,
+        Code::InvalidTimestamp => Fate::Timestamp,
+        Code::InvalidRecord | Code::InvalidMessageSize => Fate::Invalid,
+        Code::PurgeQueue | Code::PurgeInflight => Fate::Purged,
         Code::Fatal | Code::Fenced => Fate::Broken,
         _ => Fate::Kept,
     }
@@ -66,31 +75,47 @@ pub(super) fn doubts_topic(code: Code) -> bool {
 impl Context {
     fn failed(&self, error: &KafkaError, message: &BorrowedMessage<'_>, first: u64) {
         let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-        self.shared.update(|state| match fate(code) {
+        let (mut message, says) = (keep(message), code.to_string());
+        self.shared.update(|state| {
+            message.timestamp = state.acks.millis(first).unwrap_or_default();
+            self.decide(state, code, first, message, &says);
+        });
+    }
+
+    fn decide(&self, state: &mut State, code: Code, first: u64, message: Message, says: &str) {
+        match fate(code) {
             Fate::Delivered => state.delivered(first),
-            Fate::Refused => state.refuse(first, &code.to_string()),
-            Fate::Kept | Fate::Broken => {
-                state.keep(first, keep(message), BACK_OFF);
-                if fate(code) == Fate::Broken {
-                    state.break_down(&code.to_string());
-                } else if doubts_topic(code) {
+            Fate::TooLarge => state.batch_too_large(first, message, says),
+            Fate::Timestamp => {
+                state.distrust_times(&message);
+                state.refuse(first, RefusalCause::Timestamp, says);
+            }
+            Fate::Invalid => state.refuse(first, RefusalCause::Invalid, says),
+            Fate::Purged => state.keep(first, message),
+            Fate::Broken => {
+                state.keep(first, message);
+                state.break_down(says);
+            }
+            Fate::Kept => {
+                state.keep_for_later(first, message);
+                if doubts_topic(code) {
                     state.topic_known = false;
-                } else if !matches!(code, Code::PurgeQueue | Code::PurgeInflight) {
-                    // Purging is our own doing, or the end of a producer that has told its trouble.
-                    state.report(Trouble::write(&self.place, &code.to_string()));
+                } else {
+                    state.report(Trouble::write(&self.place, says));
                 }
             }
-        });
+        }
     }
 }
 
-/// Copies a message out of librdkafka, which forgets it after the report.
+/// Copies a message out of librdkafka, which forgets it after the report. Its time is missing: librdkafka does not
+/// tell it with an error.
 fn keep(message: &BorrowedMessage<'_>) -> Message {
     Message {
         key: message.key().unwrap_or_default().to_vec(),
         payload: message.payload().unwrap_or_default().to_vec(),
         headers: message.headers().map_or_else(OwnedHeaders::new, |headers| headers.detach()),
-        timestamp: message.timestamp().to_millis().unwrap_or_default(),
+        timestamp: 0,
     }
 }
 
@@ -132,11 +157,7 @@ impl ClientContext for Context {
 
     fn stats_raw(&self, statistics: &[u8]) {
         if let Some(bytes) = bytes_sent(statistics) {
-            self.shared.update(|state| {
-                state.bytes_wire = Some(bytes);
-                state.statistics += 1;
-                state.ring();
-            });
+            self.shared.update(|state| state.take_statistics(bytes));
         }
     }
 
@@ -166,17 +187,41 @@ mod tests {
             assert_eq!(fate(code), want, "{code:?}");
         }
         check(Code::DuplicateSequenceNumber, Fate::Delivered);
-        check(Code::MessageSizeTooLarge, Fate::Refused);
-        check(Code::InvalidRecord, Fate::Refused);
-        check(Code::InvalidTimestamp, Fate::Refused);
+        check(Code::MessageSizeTooLarge, Fate::TooLarge);
+        check(Code::InvalidRecord, Fate::Invalid);
+        check(Code::InvalidTimestamp, Fate::Timestamp);
         check(Code::Fatal, Fate::Broken);
-        check(Code::MessageTimedOut, Fate::Kept);
-        check(Code::BrokerTransportFailure, Fate::Kept);
-        check(Code::PurgeQueue, Fate::Kept);
-        check(Code::PurgeInflight, Fate::Kept);
-        check(Code::NotEnoughReplicas, Fate::Kept);
-        check(Code::UnknownTopic, Fate::Kept);
-        check(Code::TopicAuthorizationFailed, Fate::Kept);
+        check(Code::PurgeQueue, Fate::Purged);
+        check(Code::PurgeInflight, Fate::Purged);
+        for held in [
+            Code::MessageTimedOut,
+            Code::BrokerTransportFailure,
+            Code::AllBrokersDown,
+            Code::OperationTimedOut,
+            Code::RequestTimedOut,
+            Code::NotEnoughReplicas,
+            Code::NotEnoughReplicasAfterAppend,
+            Code::NotLeaderForPartition,
+            Code::LeaderNotAvailable,
+            Code::UnknownTopic,
+            Code::UnknownTopicOrPartition,
+            Code::UnknownPartition,
+            Code::UnknownTopicId,
+            Code::TopicAuthorizationFailed,
+            Code::ClusterAuthorizationFailed,
+            Code::SaslAuthenticationFailed,
+            Code::Authentication,
+            Code::SSL,
+            Code::PolicyViolation,
+            Code::ThrottlingQuotaExceeded,
+            Code::KafkaStorageError,
+            // These come with a fatal error, or librdkafka gets over them with a new epoch.
+            Code::OutOfOrderSequenceNumber,
+            Code::UnknownProducerId,
+            Code::InvalidProducerEpoch,
+        ] {
+            check(held, Fate::Kept);
+        }
         check(Code::InvalidDifferentRecord, Fate::Kept); // only its neighbour was bad
         check(Code::Unknown, Fate::Kept);
     }

@@ -2,61 +2,81 @@
 //!
 //! In: batches of numbered records. Out: messages, and a [`Standing`] that moves on delivery reports alone:
 //! queued is not delivered.
-//! Invariant: a record that was taken is settled exactly once, confirmed or refused. Outages are waited out:
-//! what comes back is sent again, before anything new.
-//! Limit: 50,000 records and 8 MiB in flight; `offer` takes no more and never blocks.
-//! Not here: what survives a crash (`outbox`), and a new producer after a fatal error (the caller opens one).
+//! Invariant: a record that was taken is settled exactly once: confirmed, or, when Kafka does not want it, settled by
+//! the caller. Outages are waited out: what comes back is sent again, before anything new.
+//! Limit: 50,000 records and 5 MiB in flight; `offer` takes no more and never blocks. For the moment that an old
+//! producer takes to end there may be twice as much.
+//! Not here: what survives a crash (`outbox`); what becomes of refused records (the shipper decides).
 //!
 //! | file | what is there |
 //! |---|---|
 //! | `options` | what the user may choose, and the librdkafka settings that follow |
+//! | `credentials` | whether the files with secrets have changed |
+//! | `consumer` | the settings for reading a topic back |
 //! | `acks` | the window of open records (pure) |
-//! | `pack` | many records in one message (pure) |
+//! | `pack` | many records in one message, and back (pure) |
+//! | `message` | key, headers and time of a message (pure) |
+//! | `breaker` | the circuit: when to try again (pure) |
+//! | `limit` | how large a batch may be; asking the topic |
 //! | `trouble` | errors as sentences (pure) |
-//! | `state` | what both threads share |
+//! | `state`, `shared` | what both threads share, and its lock |
 //! | `context` | librdkafka's callbacks |
-//! | `poll` | the polling thread: look-ups, sending again |
+//! | `poll` | the polling thread: look-ups, sending again, stalls |
 
 mod acks;
+mod breaker;
+mod consumer;
 mod context;
+mod credentials;
+mod limit;
+mod message;
 mod options;
 mod pack;
 mod poll;
+mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
 mod trouble;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseProducer;
 
 pub use self::options::{Compression, Options, Packing, Sasl, Tls};
 
+use self::acks::Open;
 use self::context::{Context, Place};
-use self::pack::{Codec, Packed, Packer, Record};
-use self::poll::Fault;
-use self::state::{Message, Shared};
-use super::{OutputError, Standing};
-use crate::engine::record::{Batch, LaneId};
-use crate::units::{Monotonic, Now, Timestamp};
+use self::credentials::Credentials;
+use self::limit::BatchLimit;
+use self::message::{Outgoing, Stamper, messages};
+use self::pack::Codec;
+use self::poll::{Fault, Poller};
+use self::shared::Shared;
+use self::state::{Renewal, Room, State};
+use super::{OutputError, Refusal, Stamp, Standing};
+use crate::engine::record::{Batch, Encoding};
+use crate::units::{Bytes, Now};
 
-/// A producer with its polling thread.
+/// A producer with its polling thread, and what is needed to make the next one.
 pub struct Kafka {
+    running: Running,
+    options: Options,
+    place: Arc<Place>,
+    credentials: Credentials,
+    /// Present when records travel in packed messages.
+    codec: Option<Codec>,
+}
+
+/// One producer.
+struct Running {
     producer: Arc<BaseProducer<Context>>,
     /// Behind `producer`, so that it is dropped after it.
     shared: Goodbye,
-    place: Arc<Place>,
-    /// Present when records travel in packed messages.
-    packer: Option<Packer>,
-    /// The lane of the records in open messages.
-    lane: LaneId,
-    /// The wall clock as of the last call that brought one.
-    wall: Timestamp,
 }
 
 impl fmt::Debug for Kafka {
@@ -71,7 +91,6 @@ impl Kafka {
     /// # Errors
     /// When an option is not allowed or not understood, or a secret cannot be read.
     pub fn open(options: &Options) -> Result<Kafka, OutputError> {
-        let shared = Arc::new(Shared::new());
         let place = Arc::new(Place {
             brokers: options.brokers.join(","),
             topic: options.topic.clone(),
@@ -82,76 +101,113 @@ impl Kafka {
             Packing::GzipNdjson => Some(Codec::Gzip),
             Packing::ZstdNdjson => Some(Codec::zstd().map_err(|source| OutputError::Compress { source })?),
         };
-        let context = Context { shared: Arc::clone(&shared), place: Arc::clone(&place) };
-        let producer: BaseProducer<Context> =
-            options.client_config()?.create_with_context(context).map_err(options::creation_error)?;
-        let producer = Arc::new(producer);
-        let theirs = (Arc::clone(&producer), Arc::clone(&shared), Arc::clone(&place));
-        thread::Builder::new()
-            .name("squall-kafka".to_owned())
-            .spawn(move || poll::run(theirs.0, &theirs.1, &theirs.2))
-            .map_err(|error| OutputError::Create { reason: error.to_string() })?;
-        let (lane, wall) = (LaneId::default(), Timestamp::default());
-        Ok(Kafka { producer, shared: Goodbye(shared), place, packer: codec.map(Packer::new), lane, wall })
+        // Looked at before they are read: a change in between is then seen as one.
+        let credentials = Credentials::of(options);
+        let limit = BatchLimit::of(&options.client_config()?);
+        let jitter = RandomState::new().hash_one(());
+        let running = Running::start(options, &place, State::new(limit, jitter))?;
+        Ok(Kafka { running, options: options.clone(), place, credentials, codec })
+    }
+
+    /// Makes a new producer in place of this one, with secrets and certificates as their files have them now. The
+    /// window is empty behind [`Standing::acked_upto`]: what is above must be offered again, and may so arrive a
+    /// second time. The old producer ends on its own thread.
+    ///
+    /// # Errors
+    /// When a secret cannot be read, or librdkafka does not like it. The old producer then stays; try again in a
+    /// second.
+    pub fn reopen(&mut self) -> Result<(), OutputError> {
+        let credentials = Credentials::of(&self.options);
+        let next = self.running.shared.lock().next();
+        self.running = Running::start(&self.options, &self.place, next)?;
+        self.credentials = credentials;
+        tracing::info!("kafka has a new producer");
+        Ok(())
+    }
+
+    /// Whether a file with secrets or certificates is not what it was when this producer was made. Costs a `stat(2)`
+    /// for each file.
+    pub fn credentials_changed(&self) -> bool {
+        self.credentials.have_changed()
+    }
+
+    /// Turns records into messages. See [`Output::pack`](super::Output::pack).
+    pub(super) fn pack(&mut self, batch: &mut Batch) -> Result<(), OutputError> {
+        let Some(codec) = &mut self.codec else { return Ok(()) };
+        let raw_max = pack::RAW_MAX.min(self.running.shared.lock().batch_limit.raw_max());
+        pack::pack(codec, batch, raw_max).map_err(|source| OutputError::Compress { source })
     }
 
     /// Takes what fits. See [`Output::offer`](super::Output::offer).
     pub(super) fn offer(&mut self, batch: &Batch, from: usize, now: Now) -> Result<usize, OutputError> {
-        self.wall = now.wall;
-        self.on_deadline(now)?;
-        let room = self.reserve(batch, from)?;
-        if room == 0 {
-            return Ok(0);
+        let admitted = self.admit(batch, from, now)?;
+        if admitted.messages > 0 {
+            self.running.shared.rouse();
+            self.send(batch, from, admitted);
         }
-        self.lane = batch.lane;
-        self.shared.rouse();
-        let taken = if self.packer.is_some() {
-            self.pack(batch, from, room, now)?
-        } else {
-            self.send(batch, from, room)
-        };
-        self.shared.lock().mute();
-        Ok(taken)
+        self.running.shared.lock().mute();
+        Ok(admitted.messages)
+    }
+
+    /// Keeps the circuit and the watchdog in time. See [`Output::tend`](super::Output::tend).
+    pub(super) fn tend(&mut self, now: Now) {
+        self.running.shared.lock().tell(now);
     }
 
     pub(super) fn wait(&mut self, at_most: Duration) {
-        self.shared.wait_for_bell(at_most);
+        self.running.shared.wait_for_bell(at_most);
     }
 
-    pub(super) fn flush(&mut self) -> Result<(), OutputError> {
-        self.with_packer(Packer::take_all)
+    /// See [`Output::take_refusals`](super::Output::take_refusals).
+    pub(super) fn take_refusals(&mut self) -> Vec<Refusal> {
+        self.running.shared.lock().take_refusals()
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        self.packer.as_ref().and_then(Packer::deadline)
+    /// See [`Output::settle`](super::Output::settle).
+    pub(super) fn settle(&mut self, seq: u64) {
+        self.running.shared.lock().settle_refused(seq);
     }
 
-    pub(super) fn on_deadline(&mut self, now: Now) -> Result<(), OutputError> {
-        self.with_packer(|packer, ready| packer.take_due(now.arrival, ready))
+    /// See [`Output::resend`](super::Output::resend). The polling thread sends it, in the order of the numbers.
+    pub(super) fn resend(&mut self, batch: &Batch, stamp: Stamp, now: Now) {
+        let mut state = self.running.shared.lock();
+        state.tell(now);
+        if !state.turn_to(batch.lane) {
+            return;
+        }
+        for message in messages(batch) {
+            let seqs: Vec<u64> =
+                message.members.iter().copied().filter(|seq| state.acks.is_open(*seq)).collect();
+            let Some(&first) = seqs.first() else { continue };
+            let time = match stamp {
+                Stamp::Own => message.meta.time,
+                Stamp::Now => now.wall,
+            };
+            let millis = state.stamper().millis(time);
+            state.acks.open(&seqs, message.load(millis));
+            state.replace(first, message.to_message(millis));
+        }
     }
 
     /// See [`Output::standing`](super::Output::standing).
     pub fn standing(&self) -> Standing {
-        self.shared.lock().standing()
+        self.running.shared.lock().standing()
     }
 
-    /// Flushes, waits up to `at_most` for the last confirmations, and tears the producer down, which takes up
+    /// Waits up to `at_most` for the last confirmations, and tears the producer down, which takes up
     /// to a second more. What was not confirmed by then may or may not arrive. Returns the last standing.
-    pub fn close(mut self, at_most: Duration) -> Standing {
-        // A producer that cannot pack any more has nothing better to do than to deliver the rest.
-        let _ = self.flush();
-        self.shared.wait_until(at_most, |state| state.acks.open().records == 0 || state.broken().is_some());
-        let told = self.shared.lock().statistics;
+    pub fn close(self, at_most: Duration) -> Standing {
+        let shared = Arc::clone(&self.running.shared.0);
+        shared.wait_until(at_most, |state| state.acks.all_open().records == 0 || state.renewal().is_some());
+        let told = shared.lock().statistics;
         let standing = self.standing();
         if standing.in_flight_records == 0 && standing.acked_records > 0 {
-            self.shared.lock().settling = true;
-            self.shared.rouse();
+            shared.lock().settling = true;
+            shared.rouse();
             // The statistics lag: the next ones may have been gathered before the last report, those after it not.
-            self.shared
-                .wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.broken().is_some());
+            shared.wait_until(WIRE_KNOWN, |state| state.statistics >= told + 2 || state.renewal().is_some());
         }
         let standing = self.standing();
-        let shared = Arc::clone(&self.shared.0);
         // The polling thread then holds the last half of the producer and tears it down. librdkafka joins its
         // threads there; one that hangs in a name look-up is left to the end of the process.
         drop(self);
@@ -159,110 +215,126 @@ impl Kafka {
         standing
     }
 
-    /// Opens as many records as may be sent now and returns how many.
-    fn reserve(&self, batch: &Batch, from: usize) -> Result<usize, OutputError> {
-        let mut state = self.shared.lock();
-        if let Some(reason) = state.broken() {
-            return Err(OutputError::Broken { reason: reason.to_owned() });
+    /// Opens as many records as may be sent now. Of packed messages all or none: the batch was committed whole, and
+    /// its messages hold each other's neighbours.
+    fn admit(&mut self, batch: &Batch, from: usize, now: Now) -> Result<Admitted, OutputError> {
+        let mut state = self.running.shared.lock();
+        state.tell(now);
+        if let Some(renewal) = state.renewal() {
+            return Err(OutputError::Broken { reason: renewal.to_string() });
         }
-        if !state.accepts() {
-            state.mute();
-            return Ok(0);
+        let room = state.room_for_new();
+        let nothing = Admitted { messages: 0, newest: 0, stamper: state.stamper() };
+        if room == Room::Nothing || !state.turn_to(batch.lane) {
+            return Ok(nothing);
         }
-        let mut taken = 0;
-        for (meta, record) in batch.iter().skip(from) {
-            if !state.acks.has_room(record.len()) {
+        let admitted = Admitted { newest: state.acks.newest(), ..nothing };
+        let outgoing = messages(batch).skip(from);
+        if batch.encoding != Encoding::Record {
+            let all: Vec<_> = outgoing.collect();
+            let messages = if open_together(&mut state, &all, admitted.newest) { all.len() } else { 0 };
+            return Ok(Admitted { messages, ..admitted });
+        }
+        let most = if room == Room::One { 1 } else { usize::MAX };
+        let messages =
+            outgoing.take(most).take_while(|one| open_together(&mut state, &[*one], admitted.newest)).count();
+        Ok(Admitted { messages, ..admitted })
+    }
+
+    /// Hands messages to librdkafka. What it does not take is kept, with all that follows it.
+    fn send(&self, batch: &Batch, from: usize, admitted: Admitted) {
+        let shared = &self.running.shared;
+        let mut outgoing = messages(batch).skip(from).take(admitted.messages);
+        for message in outgoing.by_ref() {
+            let Some(&first) = message.above(admitted.newest).first() else { continue };
+            let timestamp = admitted.stamper.millis(message.meta.time);
+            let parts = (message.key.as_bytes(), message.payload, timestamp);
+            let Err((fault, _)) =
+                poll::hand_over(&self.running.producer, &self.place, first, parts, message.headers())
+            else {
+                continue;
+            };
+            let kept = message.to_message(timestamp);
+            shared.update(|state| poll::settle_unsent(state, first, kept, fault));
+            if fault != Fault::Refused {
                 break;
             }
-            state.acks.push(meta.seq, record.len(), meta.lines);
-            taken += 1;
         }
-        if taken == 0 {
-            state.mute();
+        for message in outgoing {
+            let Some(&first) = message.above(admitted.newest).first() else { continue };
+            let kept = message.to_message(admitted.stamper.millis(message.meta.time));
+            shared.update(|state| state.keep(first, kept));
         }
-        Ok(taken)
     }
+}
 
-    /// Sends each record as a message of its own; returns how many librdkafka took.
-    fn send(&self, batch: &Batch, from: usize, room: usize) -> usize {
-        let mut id = String::with_capacity(64);
-        for (index, (meta, record)) in batch.iter().skip(from).take(room).enumerate() {
-            write_id(&mut id, batch.lane, meta.seq);
-            let headers = OwnedHeaders::new_with_capacity(3)
-                .insert(header("squall-id", &id))
-                .insert(header("squall-kind", meta.kind.as_str()))
-                .insert(header("content-type", "application/json"));
-            let key = batch.keys.get(meta.key as usize).map_or("", |key| key);
-            let message = (key.as_bytes(), record, millis(meta.time, self.wall));
-            match poll::hand_over(&self.producer, &self.place, meta.seq, message, headers) {
-                Ok(()) => {}
-                Err((Fault::Refused, _)) => {
-                    self.shared.update(|state| state.refuse(meta.seq, poll::TOO_LARGE));
-                }
-                Err((fault, _)) => {
-                    let mut state = self.shared.lock();
-                    (index..room).for_each(|_| state.acks.pop());
-                    if fault == Fault::Topic {
-                        state.topic_known = false;
-                    }
-                    return index;
-                }
-            }
-        }
-        room
-    }
+/// What may be sent.
+#[derive(Clone, Copy)]
+struct Admitted {
+    /// How many messages of the batch.
+    messages: usize,
+    /// The newest record that was known before. Up to this one nothing is sent: it is settled, or on its way.
+    newest: u64,
+    stamper: Stamper,
+}
 
-    /// Puts the records into open messages and sends those that are full.
-    fn pack(&mut self, batch: &Batch, from: usize, room: usize, now: Now) -> Result<usize, OutputError> {
-        let nobody = Arc::from("");
-        self.with_packer(|packer, ready| {
-            for (meta, bytes) in batch.iter().skip(from).take(room) {
-                let key = batch.keys.get(meta.key as usize).unwrap_or(&nobody);
-                let record = Record { key, seq: meta.seq, time: meta.time, bytes };
-                packer.push(record, now.arrival, ready)?;
-            }
-            Ok(())
-        })?;
-        Ok(room)
-    }
-
-    /// Lets the packer close messages, if there is one, and sends them.
-    fn with_packer(
-        &mut self,
-        close: impl FnOnce(&mut Packer, &mut Vec<Packed>) -> std::io::Result<()>,
-    ) -> Result<(), OutputError> {
-        let Some(packer) = &mut self.packer else { return Ok(()) };
-        let mut ready = Vec::new();
-        close(packer, &mut ready).map_err(|source| OutputError::Compress { source })?;
-        let encoding = packer.encoding();
-        for packed in ready {
-            self.send_packed(packed, encoding);
-        }
-        Ok(())
-    }
-
-    /// Sends a packed message, or leaves it with what has to be sent again.
-    fn send_packed(&self, packed: Packed, encoding: &str) {
-        let Packed { key, seqs, time, payload } = packed;
-        let (Some(&first), Some(&last)) = (seqs.first(), seqs.last()) else { return };
-        let (mut first_id, mut last_id) = (String::new(), String::new());
-        write_id(&mut first_id, self.lane, first);
-        write_id(&mut last_id, self.lane, last);
-        let headers = OwnedHeaders::new_with_capacity(6)
-            .insert(header("squall-id", &first_id))
-            .insert(header("squall-id-last", &last_id))
-            // Its records are of several kinds. Every message has this header, so that a consumer may rely on it.
-            .insert(header("squall-kind", "batch"))
-            .insert(header("squall-records", &seqs.len().to_string()))
-            .insert(header("content-type", "application/x-ndjson"))
-            .insert(header("content-encoding", encoding));
-        let message =
-            Message { key: key.as_bytes().to_vec(), payload, headers, timestamp: millis(time, self.wall) };
-        self.shared.lock().acks.join(&seqs);
-        if let Err((fault, message)) = poll::send(&self.producer, &self.place, first, message) {
-            self.shared.update(|state| poll::settle_unsent(state, first, message, fault));
+/// Opens messages that may only leave together, if there is room for them; says whether there was.
+fn open_together(state: &mut State, group: &[Outgoing<'_>], newest: u64) -> bool {
+    let (mut wanted, mut first, mut last) = (Open::default(), u64::MAX, 0);
+    for message in group {
+        let seqs = message.above(newest);
+        if let ([head, ..], [.., tail]) = (seqs, seqs) {
+            wanted.records += seqs.len();
+            wanted.bytes += Bytes(message.payload.len() as u64);
+            (first, last) = (first.min(*head), last.max(*tail));
         }
     }
+    if wanted.records == 0 {
+        return true; // all of it is known
+    }
+    if !state.acks.has_room(wanted, last) {
+        return false;
+    }
+    state.acks.reach(first, last);
+    let stamper = state.stamper();
+    for message in group {
+        let millis = stamper.millis(message.meta.time);
+        state.acks.open(message.above(newest), message.load(millis));
+    }
+    state.ask_with(first);
+    true
+}
+
+impl Running {
+    fn start(options: &Options, place: &Arc<Place>, state: State) -> Result<Running, OutputError> {
+        let mut config = options.client_config()?;
+        state.batch_limit.set(&mut config);
+        let shared = Arc::new(Shared::new(state));
+        let context = Context { shared: Arc::clone(&shared), place: Arc::clone(place) };
+        let producer: BaseProducer<Context> =
+            config.create_with_context(context).map_err(options::creation_error)?;
+        let producer = Arc::new(producer);
+        let poller = Poller {
+            producer: Arc::clone(&producer),
+            shared: Arc::clone(&shared),
+            place: Arc::clone(place),
+            options: options.clone(),
+        };
+        thread::Builder::new()
+            .name("squall-kafka".to_owned())
+            .spawn(move || poller.run())
+            .map_err(|error| OutputError::Create { reason: error.to_string() })?;
+        Ok(Running { producer, shared: Goodbye(shared) })
+    }
+}
+
+/// The records of a packed message, each a message of its own: so that they can be packed smaller, or made smaller
+/// themselves. What they stand for is read from them.
+///
+/// # Errors
+/// When there is no such message, or it cannot be decompressed, or does not hold what it says.
+pub fn unpack(batch: &Batch, index: usize) -> Result<Batch, OutputError> {
+    pack::unpack(batch, index).map_err(|source| OutputError::Decompress { source })
 }
 
 /// Tells the polling thread that the offering side is gone, once its half of the producer is.
@@ -283,27 +355,17 @@ impl std::ops::Deref for Goodbye {
     }
 }
 
+impl fmt::Display for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Renewal::Broken(reason) => f.write_str(reason),
+            Renewal::SmallerBatches => f.write_str("a batch was larger than the topic takes"),
+        }
+    }
+}
+
 /// How long the bytes on the wire of a run that is over are waited for: two rounds of statistics, on a machine that is busy.
 const WIRE_KNOWN: Duration = Duration::from_millis(700);
 
 /// Purging takes up to 500 ms, a turn of the polling thread 100 ms, joining librdkafka's threads a little.
 const TEAR_DOWN: Duration = Duration::from_secs(1);
-/// How far a record's time may be from now to be a message's time: brokers refuse or misfile what is far off.
-const TIME_OFF_MAX: Duration = Duration::from_secs(3600);
-
-/// The milliseconds that Kafka files a message under: the record's time unless that is far from now.
-fn millis(time: Timestamp, wall: Timestamp) -> i64 {
-    let off = time.since(wall).max(wall.since(time));
-    let time = if off > TIME_OFF_MAX { wall } else { time };
-    time.0.div_euclid(1_000_000)
-}
-
-fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
-    Header { key, value: Some(value) }
-}
-
-fn write_id(id: &mut String, lane: LaneId, seq: u64) {
-    id.clear();
-    // Writing to a string cannot fail.
-    let _ = write!(id, "{lane}-{seq}");
-}

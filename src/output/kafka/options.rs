@@ -106,6 +106,11 @@ impl Options {
         config.set("bootstrap.servers", self.brokers.join(","));
         self.set_compression(&mut config);
         self.set_security(&mut config)?;
+        self.set_extra(&mut config)?;
+        Ok(config)
+    }
+
+    pub(super) fn set_extra(&self, config: &mut ClientConfig) -> Result<(), OutputError> {
         for (name, value) in &self.extra {
             let plain = name.trim();
             if FORBIDDEN.iter().any(|forbidden| forbidden.eq_ignore_ascii_case(plain)) {
@@ -113,7 +118,7 @@ impl Options {
             }
             config.set(plain, value);
         }
-        Ok(config)
+        Ok(())
     }
 
     fn set_compression(&self, config: &mut ClientConfig) {
@@ -131,7 +136,7 @@ impl Options {
         config.set("compression.type", codec);
     }
 
-    fn set_security(&self, config: &mut ClientConfig) -> Result<(), OutputError> {
+    pub(super) fn set_security(&self, config: &mut ClientConfig) -> Result<(), OutputError> {
         let protocol = match (&self.tls, &self.sasl) {
             (None, None) => "plaintext",
             (Some(_), None) => "ssl",

@@ -1,28 +1,27 @@
-//! Newline-delimited JSON: many records of one stream in one compressed message.
+//! Newline-delimited JSON: many records of one stream in one compressed message, and back.
 //!
-//! In: records in the order of their numbers. Out: [`Packed`] messages, one stream each, every record on a
-//! line.
+//! In: a batch of records, before it is committed. Out: the same batch as messages, one stream each, every record on
+//! a line. What is committed is the very message that Kafka gets, so that sending it twice sends the same bytes.
 //! Invariant: decompressing a message gives its records back, byte for byte, in order.
-//! Limit: a message closes before it outgrows [`RAW_MAX`] (a longer record travels alone) or [`LINGER`]; at
-//! most [`STREAMS_MAX`] are open. Their bytes are bounded by the ack window, in which every record stands
-//! already.
+//! Limit: a message closes before it outgrows [`RAW_MAX`], or less where the topic takes less; a longer record
+//! travels alone. Unpacked, a message is at most [`UNPACKED_MAX`].
 
-use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use serde_json::Value;
 
-use crate::units::{Monotonic, Timestamp};
+use super::message::{Outgoing, messages};
+use crate::engine::record::{Batch, Encoding, Kind, Meta};
+use crate::units::{Lines, Timestamp};
 
 /// How much a message holds before compression. Larger ones compressed no better: 6.9 times from 64 KiB to 1
 /// MiB (zstd level 1, made-up request lines).
-const RAW_MAX: usize = 256 * 1024;
-/// How long a message waits for more records.
-const LINGER: Duration = Duration::from_millis(200);
-/// How many streams may have an open message; when one more comes, all are sent.
-const STREAMS_MAX: usize = 1024;
+pub(super) const RAW_MAX: usize = 256 * 1024;
+/// Far above the longest record, so that only damage ends here.
+const UNPACKED_MAX: u64 = 64 << 20;
 
 /// How messages are compressed, with what is worth keeping between them.
 pub(super) enum Codec {
@@ -38,191 +37,213 @@ impl Codec {
         Ok(Codec::Zstd(Box::new(zstd::bulk::Compressor::new(1)?)))
     }
 
-    /// The word in the `content-encoding` header.
-    pub(super) fn name(&self) -> &'static str {
+    fn encoding(&self) -> Encoding {
         match self {
-            Codec::Gzip => "gzip",
-            Codec::Zstd(_) => "zstd",
+            Codec::Gzip => Encoding::GzipNdjson,
+            Codec::Zstd(_) => Encoding::ZstdNdjson,
         }
     }
 
-    fn compress(&mut self, raw: &[u8]) -> io::Result<Vec<u8>> {
+    /// Appends what `raw` compresses to.
+    fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Codec::Gzip => {
-                let sink = Vec::with_capacity(raw.len() / 4);
-                let mut encoder = GzEncoder::new(sink, flate2::Compression::new(3));
+                let mut encoder = GzEncoder::new(out, flate2::Compression::new(3));
                 encoder.write_all(raw)?;
-                encoder.finish()
+                encoder.finish().map(drop)
             }
-            Codec::Zstd(compressor) => compressor.compress(raw),
+            Codec::Zstd(compressor) => {
+                out.extend_from_slice(&compressor.compress(raw)?);
+                Ok(())
+            }
         }
     }
 }
 
-/// A message that is ready to leave.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Packed {
-    /// The stream.
-    pub(super) key: Arc<str>,
-    /// The numbers of its records, ascending and never empty.
-    pub(super) seqs: Vec<u64>,
-    /// The time of its first record.
-    pub(super) time: Timestamp,
-    /// The compressed lines.
-    pub(super) payload: Vec<u8>,
-}
-
-/// A record on its way into a message.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Record<'a> {
-    pub(super) key: &'a Arc<str>,
-    pub(super) seq: u64,
-    pub(super) time: Timestamp,
-    pub(super) bytes: &'a [u8],
-}
-
-/// The open messages.
-pub(super) struct Packer {
-    codec: Codec,
-    open: HashMap<Arc<str>, Open, foldhash::fast::RandomState>,
-}
-
-/// One open message.
+/// One message while it is filled, and once it is closed.
 struct Open {
-    raw: Vec<u8>,
+    /// What the record that began it says of itself.
+    first: Meta,
+    /// The lines; once closed, what they compress to.
+    bytes: Vec<u8>,
     seqs: Vec<u64>,
-    time: Timestamp,
-    since: Monotonic,
+    lines: Lines,
 }
 
-impl Packer {
-    pub(super) fn new(codec: Codec) -> Packer {
-        Packer { codec, open: HashMap::default() }
+/// Turns a batch of records into one of messages. A batch that is packed stays as it is.
+///
+/// # Errors
+/// Only what a compressor has against its input or its memory; the batch is then as it was.
+pub(super) fn pack(codec: &mut Codec, batch: &mut Batch, raw_max: usize) -> io::Result<()> {
+    if batch.encoding != Encoding::Record {
+        return Ok(());
     }
-
-    /// See [`Codec::name`].
-    pub(super) fn encoding(&self) -> &'static str {
-        self.codec.name()
-    }
-
-    /// Adds a record; messages that have to leave for it go to `ready`.
-    pub(super) fn push(
-        &mut self,
-        record: Record<'_>,
-        now: Monotonic,
-        ready: &mut Vec<Packed>,
-    ) -> io::Result<()> {
-        let length = record.bytes.len() + 1;
-        if let Some(open) = self.open.get_mut(record.key)
-            && open.raw.len() + length <= RAW_MAX
-        {
-            open.add(record);
-            return Ok(());
+    // One open message for each stream; those that are full.
+    let mut open: Vec<Option<Open>> = Vec::new();
+    open.resize_with(batch.keys.len(), || None);
+    let mut full = Vec::new();
+    for (meta, record) in batch.iter() {
+        let Some(slot) = open.get_mut(meta.key as usize) else {
+            return Err(io::Error::other("a record without a stream"));
+        };
+        if let Some(message) = slot.take_if(|message| message.bytes.len() + record.len() >= raw_max) {
+            full.push(close(codec, message)?);
         }
-        if let Some((key, open)) = self.open.remove_entry(record.key) {
-            ready.push(close(&mut self.codec, key, open)?);
-        } else if self.open.len() >= STREAMS_MAX {
-            self.take_all(ready)?;
-        }
-        let mut open = Open { raw: Vec::new(), seqs: Vec::new(), time: record.time, since: now };
-        open.add(record);
-        self.open.insert(Arc::clone(record.key), open);
-        Ok(())
+        slot.get_or_insert_with(|| Open {
+            first: *meta,
+            bytes: Vec::new(),
+            seqs: Vec::new(),
+            lines: Lines(0),
+        })
+        .add(meta, record);
     }
-
-    /// Closes what has lingered long enough.
-    pub(super) fn take_due(&mut self, now: Monotonic, ready: &mut Vec<Packed>) -> io::Result<()> {
-        self.take(ready, |open| open.since + LINGER <= now)
+    for message in open.into_iter().flatten() {
+        full.push(close(codec, message)?);
     }
-
-    /// Closes everything.
-    pub(super) fn take_all(&mut self, ready: &mut Vec<Packed>) -> io::Result<()> {
-        self.take(ready, |_| true)
+    full.sort_unstable_by_key(|message| message.first.seq);
+    batch.encoding = codec.encoding();
+    batch.bytes.clear();
+    batch.metas.clear();
+    batch.members.clear();
+    for Open { first, bytes, seqs, lines } in full {
+        batch.bytes.extend_from_slice(&bytes);
+        batch.members.extend_from_slice(&seqs);
+        let records = u32::try_from(seqs.len()).unwrap_or(u32::MAX); // each takes bytes, and there are few of those
+        batch.metas.push(Meta { end: batch.bytes.len(), records, lines, ..first });
     }
-
-    /// When [`take_due`](Self::take_due) will have something.
-    pub(super) fn deadline(&self) -> Option<Monotonic> {
-        self.open.values().map(|open| open.since + LINGER).min()
-    }
-
-    fn take(&mut self, ready: &mut Vec<Packed>, wanted: impl Fn(&Open) -> bool) -> io::Result<()> {
-        let mut taken: Vec<_> = self.open.extract_if(|_, open| wanted(open)).collect();
-        // In the order in which they began, so that runs repeat exactly.
-        taken.sort_unstable_by_key(|(_, open)| open.seqs.first().copied());
-        for (key, open) in taken {
-            ready.push(close(&mut self.codec, key, open)?);
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 impl Open {
-    fn add(&mut self, record: Record<'_>) {
-        self.raw.extend_from_slice(record.bytes);
-        self.raw.push(b'\n');
-        self.seqs.push(record.seq);
+    fn add(&mut self, meta: &Meta, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.bytes.push(b'\n');
+        self.seqs.push(meta.seq);
+        self.lines += meta.lines;
     }
 }
 
-fn close(codec: &mut Codec, key: Arc<str>, open: Open) -> io::Result<Packed> {
-    let payload = codec.compress(&open.raw)?;
-    Ok(Packed { key, seqs: open.seqs, time: open.time, payload })
+fn close(codec: &mut Codec, message: Open) -> io::Result<Open> {
+    let mut packed = Vec::with_capacity(message.bytes.len() / 4);
+    codec.compress(&message.bytes, &mut packed)?;
+    Ok(Open { bytes: packed, ..message })
+}
+
+/// The records of the message at `index`, each a message of its own.
+///
+/// # Errors
+/// When the message cannot be decompressed, or does not hold as many records as it says.
+pub(super) fn unpack(batch: &Batch, index: usize) -> io::Result<Batch> {
+    let missing = || io::Error::new(io::ErrorKind::InvalidInput, "there is no such message");
+    let message = messages(batch).nth(index).ok_or_else(missing)?;
+    let mut records = Batch { lane: batch.lane, keys: vec![Arc::from(message.key)], ..Batch::default() };
+    if batch.encoding == Encoding::Record {
+        records.bytes = message.payload.to_vec();
+        records.metas = vec![Meta { end: records.bytes.len(), key: 0, ..*message.meta }];
+        return Ok(records);
+    }
+    let raw = decompress(batch.encoding, message.payload)?;
+    let lines: Vec<&[u8]> =
+        raw.strip_suffix(b"\n").map(|raw| raw.split(|byte| *byte == b'\n').collect()).unwrap_or_default();
+    if lines.len() != message.members.len() {
+        let what = format!("{} records where {} should be", lines.len(), message.members.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    for (record, &seq) in lines.into_iter().zip(message.members) {
+        records.bytes.extend_from_slice(record);
+        let end = records.bytes.len();
+        records.metas.push(Meta { end, seq, records: 1, key: 0, ..read_meta(record, &message) });
+    }
+    Ok(records)
+}
+
+fn decompress(encoding: Encoding, payload: &[u8]) -> io::Result<Vec<u8>> {
+    let reader: Box<dyn Read + '_> = match encoding {
+        Encoding::GzipNdjson => Box::new(GzDecoder::new(payload)),
+        Encoding::ZstdNdjson => Box::new(zstd::stream::read::Decoder::new(payload)?),
+        Encoding::Record => Box::new(payload),
+    };
+    let mut raw = Vec::new();
+    reader.take(UNPACKED_MAX).read_to_end(&mut raw)?;
+    Ok(raw)
+}
+
+/// What a record says of itself; in doubt, what its message says.
+fn read_meta(record: &[u8], message: &Outgoing<'_>) -> Meta {
+    let json: Value = serde_json::from_slice(record).unwrap_or_default();
+    let kind = match json.pointer("/squall/kind").and_then(Value::as_str) {
+        Some("summary") => Kind::Summary,
+        Some("notice") => Kind::Notice,
+        _ => Kind::Line,
+    };
+    let count = json.pointer("/squall/count").and_then(Value::as_u64);
+    let time: Option<jiff::Timestamp> =
+        json.get("@timestamp").and_then(Value::as_str).and_then(|time| time.parse().ok());
+    let time = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok()).map(Timestamp);
+    let lines = if kind == Kind::Line { Lines(1) } else { Lines(count.unwrap_or(0)) };
+    Meta { kind, lines, time: time.unwrap_or(message.meta.time), ..*message.meta }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::testing;
     use proptest::prelude::*;
-    use std::io::Read;
 
-    fn unpack(encoding: &str, payload: &[u8]) -> String {
-        let mut text = String::new();
-        match encoding {
-            "gzip" => flate2::read::GzDecoder::new(payload).read_to_string(&mut text).expect("gzip"),
-            _ => zstd::stream::read::Decoder::new(payload)
-                .expect("a decoder")
-                .read_to_string(&mut text)
-                .expect("zstd"),
-        };
-        text
-    }
-
-    fn push(packer: &mut Packer, key: &str, seq: u64, bytes: &str, ms: u64) -> Vec<Packed> {
-        let mut ready = Vec::new();
-        let record =
-            Record { key: &Arc::from(key), seq, time: Timestamp(seq.cast_signed()), bytes: bytes.as_bytes() };
-        packer.push(record, Monotonic(ms * 1_000_000), &mut ready).expect("it packs");
-        ready
+    fn codec(gzip: bool) -> Codec {
+        if gzip { Codec::Gzip } else { Codec::zstd().expect("a context") }
     }
 
     #[test]
-    fn age_and_size_close_a_message() {
-        let mut packer = Packer::new(Codec::Gzip);
-        assert_eq!(packer.deadline(), None);
-        assert!(push(&mut packer, "a", 1, "{}", 0).is_empty());
-        assert!(push(&mut packer, "b", 2, "{}", 150).is_empty());
-        assert_eq!(packer.deadline(), Some(Monotonic(200_000_000)));
-        let mut ready = Vec::new();
-        packer.take_due(Monotonic(200_000_000), &mut ready).expect("it packs");
-        assert_eq!(ready.len(), 1);
-        assert_eq!((&*ready[0].key, &*ready[0].seqs, ready[0].time), ("a", &[1][..], Timestamp(1)));
-        let big = "x".repeat(RAW_MAX - 4); // fits beside "{}\n" to the byte, its own newline counted
-        assert!(push(&mut packer, "b", 3, &big, 160).is_empty());
-        let full = push(&mut packer, "b", 4, "{}", 160);
-        assert_eq!(full.len(), 1);
-        assert_eq!(full[0].seqs, [2, 3]);
-        assert_eq!(unpack("gzip", &full[0].payload), format!("{{}}\n{big}\n"));
-    }
-
-    #[test]
-    fn too_many_streams_are_all_sent() {
-        let mut packer = Packer::new(Codec::zstd().expect("a context"));
-        for seq in 0..STREAMS_MAX as u64 {
-            assert!(push(&mut packer, &seq.to_string(), seq, "{}", 0).is_empty());
+    fn streams_and_size_part_messages() {
+        #[track_caller]
+        fn check(raw_max: usize, records: &[(&str, &str)], want: &[&[u64]]) {
+            let mut batch = testing::batch(7, records);
+            pack(&mut Codec::Gzip, &mut batch, raw_max).expect("it packs");
+            let members: Vec<_> = messages(&batch).map(|message| message.members).collect();
+            assert_eq!(members, want);
+            assert_eq!(batch.encoding, Encoding::GzipNdjson);
+            assert_eq!(batch.metas.iter().map(|meta| meta.lines.0).sum::<u64>(), records.len() as u64);
         }
-        let sent = push(&mut packer, "one more", 9999, "{}", 0);
-        assert_eq!(sent.len(), STREAMS_MAX);
-        assert!(sent.is_sorted_by_key(|packed| packed.seqs[0]));
+        check(RAW_MAX, &[], &[]);
+        check(RAW_MAX, &[("a", "{}"), ("b", "{}"), ("a", "{}")], &[&[7, 9], &[8]]);
+        let records = [("a", "{}"), ("b", "{}"), ("a", "{}"), ("a", "{}"), ("b", "{}")];
+        check(6, &records, &[&[7, 9], &[8, 11], &[10]]); // two records and their newlines
+        check(5, &records, &[&[7], &[8], &[9], &[10], &[11]]);
+        check(1, &[("a", "{}")], &[&[7]]); // a longer record travels alone
+    }
+
+    #[test]
+    fn a_packed_batch_stays_as_it_is() {
+        let mut batch = testing::batch(1, &[("a", "{}"), ("a", "[]")]);
+        pack(&mut Codec::Gzip, &mut batch, RAW_MAX).expect("it packs");
+        let once = batch.clone();
+        pack(&mut codec(false), &mut batch, RAW_MAX).expect("nothing to do");
+        assert_eq!(batch, once);
+    }
+
+    #[test]
+    fn records_tell_what_they_are() {
+        let line = r#"{"@timestamp":"2026-02-06T00:10:01Z","squall":{"kind":"line"}}"#;
+        let summary = r#"{"@timestamp":"2026-02-06T00:10:02Z","squall":{"kind":"summary","count":1204}}"#;
+        let mut batch = testing::batch(1, &[("a", line), ("b", "{}"), ("a", summary)]);
+        batch.metas[0].time = Timestamp(1_770_336_601 * Timestamp::SECOND);
+        batch.metas[2].time = Timestamp(1_770_336_602 * Timestamp::SECOND);
+        (batch.metas[2].kind, batch.metas[2].lines) = (Kind::Summary, Lines(1204));
+        let before = batch.clone();
+        pack(&mut Codec::Gzip, &mut batch, RAW_MAX).expect("it packs");
+        assert_eq!((batch.metas[0].lines, batch.metas[0].records), (Lines(1205), 2));
+        let records = unpack(&batch, 0).expect("it unpacks");
+        let told = |batch: &Batch, index: usize| {
+            let (meta, record) = batch.get(index).expect("a record");
+            (Meta { end: 0, ..*meta }, record.to_vec())
+        };
+        assert_eq!(told(&records, 0), told(&before, 0));
+        assert_eq!(told(&records, 1), told(&before, 2));
+        assert_eq!(&*records.keys[0], "a");
+        assert!(unpack(&batch, 2).is_err());
+        batch.bytes[20] ^= 0xff;
+        assert!(unpack(&batch, 0).is_err());
     }
 
     proptest! {
@@ -231,26 +252,28 @@ mod tests {
         #[test]
         fn what_goes_in_comes_out(
             gzip in any::<bool>(),
+            raw_max in 1usize..200_000,
             records in prop::collection::vec((0u8..3, "[ -~é]{0,40}", 1usize..3000), 1..40),
         ) {
-            let codec = if gzip { Codec::Gzip } else { Codec::zstd().expect("a context") };
-            let mut packer = Packer::new(codec);
-            let mut ready = Vec::new();
-            for (seq, (stream, text, times)) in (1u64..).zip(&records) {
-                ready.extend(push(&mut packer, &stream.to_string(), seq, &text.repeat(*times), 0));
-            }
-            packer.take_all(&mut ready).expect("it packs");
+            let records: Vec<_> =
+                records.iter().map(|(stream, text, times)| (stream.to_string(), text.repeat(*times))).collect();
+            let pairs: Vec<_> = records.iter().map(|(stream, text)| (&**stream, &**text)).collect();
+            let before = testing::batch(1, &pairs);
+            let (mut batch, mut again) = (before.clone(), before.clone());
+            pack(&mut codec(gzip), &mut batch, raw_max).expect("it packs");
+            pack(&mut codec(gzip), &mut again, raw_max).expect("it packs");
+            prop_assert_eq!(&batch, &again);
             let mut seen = 0;
-            for packed in &ready {
-                let text = unpack(packer.encoding(), &packed.payload);
-                prop_assert_eq!(text.lines().count(), packed.seqs.len());
-                prop_assert!(text.ends_with('\n'));
-                for (seq, line) in packed.seqs.iter().zip(text.lines()) {
-                    let (stream, text, times) = &records[usize::try_from(seq - 1).expect("small")];
-                    prop_assert_eq!(&*packed.key, stream.to_string());
-                    prop_assert_eq!(line, text.repeat(*times));
+            for index in 0..batch.metas.len() {
+                let unpacked = unpack(&batch, index).expect("it unpacks");
+                for (meta, record) in unpacked.iter() {
+                    let (stream, text) = &records[usize::try_from(meta.seq - 1).expect("small")];
+                    prop_assert_eq!(&*unpacked.keys[0], &**stream);
+                    prop_assert_eq!(record, text.as_bytes());
+                    seen += 1;
                 }
-                seen += packed.seqs.len();
+                let raw: usize = unpacked.iter().map(|(_, record)| record.len() + 1).sum();
+                prop_assert!(raw <= raw_max || unpacked.metas.len() == 1);
             }
             prop_assert_eq!(seen, records.len());
         }

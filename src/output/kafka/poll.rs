@@ -15,11 +15,17 @@ use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::context::{Context, Fate, Place, doubts_topic, fate};
-use super::state::{Message, Shared, State};
-use super::trouble::{Cause, Trouble};
+use super::limit;
+use super::message::Message;
+use super::options::Options;
+use super::shared::Shared;
+use super::state::State;
+use super::trouble::Trouble;
+use crate::output::RefusalCause;
+use crate::units::Monotonic;
 
 /// Why librdkafka itself refuses a message: it has no other reason.
-pub(super) const TOO_LARGE: &str = "it is larger than the Kafka option message.max.bytes";
+const TOO_LARGE: &str = "it is larger than the Kafka option message.max.bytes";
 /// How long one turn lasts. Events are served at once; this is only how often we look around.
 const TURN: Duration = Duration::from_millis(100);
 /// How long one rest lasts: two or three of librdkafka's statistics.
@@ -27,138 +33,192 @@ const REST: Duration = Duration::from_millis(250);
 /// Events that are served after a rest, one for each call. Idle, there are those of statistics and hardly any
 /// other.
 const REST_EVENTS: usize = 16;
-/// Turns before what came back is sent again: 1 s.
-pub(super) const BACK_OFF: u32 = 10;
-/// Turns between two look-ups of the topic while something is wrong: 1 s.
-const LOOK_UP_EVERY: u32 = 10;
-/// How long a look-up may take. Delivery reports wait behind it, but only while there is trouble.
+/// How often the topic is looked up while it is not known and nothing is wrong: its leaders are being chosen.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
+/// How long the first look-up may take. Delivery reports wait behind it, but only while there is trouble.
 const LOOK_UP: Duration = Duration::from_millis(500);
+/// How long a look-up may take at most. A network slower than that delivers nothing, and none is.
+const LOOK_UP_MAX: Duration = Duration::from_secs(8);
 /// Look-ups without an answer, about 6 s, before that is a trouble of its own: a broker that accepts and
 /// stays silent.
-const SILENCE: u32 = 4;
-/// Turns without progress, 5 s, before that is a trouble: 100 times the linger.
-const STALL: u32 = 50;
+const SILENCE: u32 = 3;
+/// Time without progress before that is a trouble: 100 times the linger.
+const STALL: Duration = Duration::from_secs(5);
+/// Time without progress, the brokers answering all the while, before the producer is given up (delivery.md §7).
+const STUCK: Duration = Duration::from_secs(60);
+
+/// What the thread works with.
+pub(super) struct Poller {
+    pub(super) producer: Arc<BaseProducer<Context>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) place: Arc<Place>,
+    pub(super) options: Options,
+}
 
 /// The loop's own memory.
 #[derive(Debug, Default)]
 struct Watch {
-    until_look_up: u32,
+    look_up_at: Monotonic,
     silence: u32,
+    /// How many look-ups went unanswered in all. Each lets the next one take twice as long: the answer may have been
+    /// on its way, over a slow network. This is never taken back, for an answer that comes sooner ends its look-up.
+    unanswered: u32,
     upto: u64,
-    still: u32,
+    /// How long the prefix has not moved although all is sent.
+    still: Duration,
+    /// How long of that the brokers have answered.
+    answered: Duration,
 }
 
-/// Polls until the offering side has let go of its half of the producer, then tears it down.
-pub(super) fn run(producer: Arc<BaseProducer<Context>>, shared: &Shared, place: &Place) {
-    let mut watch = Watch::default();
-    look_up(&producer, shared, place, &mut watch);
-    while !shared.lock().closing {
-        if shared.rest(REST) {
-            (0..REST_EVENTS).for_each(|_| producer.poll(Duration::ZERO));
-            continue;
+impl Poller {
+    /// Polls until the offering side has let go of its half of the producer, then tears it down.
+    pub(super) fn run(self) {
+        let mut watch = Watch::default();
+        self.look_up(&mut watch);
+        while !self.shared.lock().closing {
+            if self.shared.rest(REST) {
+                (0..REST_EVENTS).for_each(|_| self.producer.poll(Duration::ZERO));
+                continue;
+            }
+            self.producer.poll(TURN);
+            self.see_end();
+            let asks = self.shared.update(|state| {
+                state.pass(TURN);
+                watch.see_stall(state, &self.place);
+                if state.batch_limit.is_to_be_halved() {
+                    state.lower_batches(None);
+                }
+                state.batch_limit.wants_to_ask()
+            });
+            if asks {
+                limit::ask(&self.options, &self.shared);
+            }
+            if watch.wants_look_up(&mut self.shared.lock()) {
+                self.look_up(&mut watch);
+            }
+            self.send_again();
         }
-        producer.poll(TURN);
-        if watch.wants_look_up(&shared.lock()) {
-            look_up(&producer, shared, place, &mut watch);
-        }
-        shared.update(|state| watch.see_stall(state, place));
-        send_again(&producer, shared, place);
+        let Poller { producer, shared, .. } = self;
+        // The last half: this purges, waits up to 500 ms, and joins librdkafka's threads.
+        drop(producer);
+        shared.update(|state| {
+            state.stopped = true;
+            state.ring();
+        });
     }
-    // The last half: this purges, waits up to 500 ms, and joins librdkafka's threads.
-    drop(producer);
-    shared.update(|state| {
-        state.stopped = true;
-        state.ring();
-    });
+
+    /// librdkafka tells the end of a producer once; here it is seen whatever became of that.
+    fn see_end(&self) {
+        if !self.shared.lock().breaker.is_closed()
+            && let Some((_, reason)) = self.producer.client().fatal_error()
+        {
+            self.shared.update(|state| state.break_down(&reason));
+        }
+    }
+
+    /// Asks the brokers for the topic, and so learns whether they can be reached at all.
+    fn look_up(&self, watch: &mut Watch) {
+        let answer = self.producer.client().fetch_metadata(Some(&self.place.topic), watch.look_up_max());
+        let metadata = match answer {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                tracing::debug!(%error, "kafka does not answer");
+                self.shared.update(|state| watch.hear_nothing(state, &self.place));
+                return;
+            }
+        };
+        watch.silence = 0;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == self.place.topic);
+        let fault = topic.and_then(|topic| topic.error()).map(Code::from);
+        let exists = fault.is_none() && topic.is_some_and(|topic| !topic.partitions().is_empty());
+        self.shared.update(|state| {
+            watch.look_up_at = state.now + LOOK_UP_EVERY;
+            state.topic_known = exists;
+            if exists {
+                state.brokers_answer();
+                return;
+            }
+            watch.answered = Duration::ZERO;
+            match fault {
+                Some(code) if doubts_topic(code) => state.report(Trouble::topic_missing(&self.place)),
+                // Its leaders are being chosen; the next look-up will know.
+                None | Some(Code::LeaderNotAvailable) if state.breaker.is_closed() => {}
+                None | Some(Code::LeaderNotAvailable) => state.trip(),
+                Some(code) => state.report(Trouble::topic(&self.place, &code.to_string())),
+            }
+        });
+    }
+
+    /// Sends what came back, in order, as far as the circuit allows.
+    fn send_again(&self) {
+        let returned = self.shared.lock().take_returned();
+        if returned.is_empty() {
+            return;
+        }
+        tracing::debug!(messages = returned.len(), "sending again");
+        let mut rest = returned.into_iter();
+        for (first, message) in rest.by_ref() {
+            if let Err((fault, message)) = send(&self.producer, &self.place, first, message) {
+                self.shared.update(|state| settle_unsent(state, first, message, fault));
+                if fault != Fault::Refused {
+                    break;
+                }
+            }
+        }
+        self.shared.update(|state| {
+            state.returned.extend(rest);
+            if state.returned.is_empty() {
+                state.ring();
+            }
+        });
+    }
 }
 
 impl Watch {
-    fn wants_look_up(&mut self, state: &State) -> bool {
-        self.until_look_up = self.until_look_up.saturating_sub(1);
-        let doubtful = matches!(state.cause(), Some(Cause::Reach | Cause::Secure | Cause::Topic));
-        (doubtful || !state.topic_known) && state.broken().is_none() && self.until_look_up == 0
+    fn wants_look_up(&mut self, state: &mut State) -> bool {
+        if state.renewal().is_some() {
+            return false;
+        }
+        let unknown = state.breaker.is_closed() && !state.topic_known && self.look_up_at <= state.now;
+        unknown || state.breaker.is_due(state.now)
+    }
+
+    /// How long the next look-up may take.
+    fn look_up_max(&self) -> Duration {
+        let doublings = self.unanswered.min(16);
+        LOOK_UP_MAX.min(LOOK_UP * (1 << doublings))
+    }
+
+    fn hear_nothing(&mut self, state: &mut State, place: &Place) {
+        self.look_up_at = state.now + LOOK_UP_EVERY;
+        self.answered = Duration::ZERO;
+        self.silence = self.silence.saturating_add(1);
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.silence >= SILENCE && state.cause().is_none() {
+            state.report(Trouble::unreachable(place, None));
+        } else if !state.breaker.is_closed() {
+            state.trip();
+        }
     }
 
     fn see_stall(&mut self, state: &mut State, place: &Place) {
-        let moves = state.acks.upto() != self.upto || state.acks.open().records == 0;
-        self.upto = state.acks.upto();
-        self.still = if moves { 0 } else { self.still.saturating_add(1) };
-        // A message that lingers here or came back is no stall; its own trouble is told.
-        if self.still >= STALL && state.accepts() && state.cause().is_none() {
+        // What waits here, for the circuit or for an answer, is no stall: its own trouble is told.
+        if state.acks.upto() != self.upto || !state.is_all_sent() {
+            (self.upto, self.still, self.answered) = (state.acks.upto(), Duration::ZERO, Duration::ZERO);
+            return;
+        }
+        // Turns are counted, not the time told: a process that was stopped, or a thread that rested, was not stuck.
+        self.still += TURN;
+        self.answered += TURN;
+        if self.answered >= STUCK {
+            let reason =
+                format!("nothing was confirmed for {} s although the brokers answer", STUCK.as_secs());
+            state.break_down(&reason);
+        } else if self.still >= STALL && state.cause().is_none() && state.breaker.is_closed() {
             let trouble = Trouble::stalled(place, state.last_failure.as_ref());
             state.report(trouble);
         }
     }
-}
-
-/// Asks the brokers for the topic, and so learns whether they can be reached at all.
-fn look_up(producer: &BaseProducer<Context>, shared: &Shared, place: &Place, watch: &mut Watch) {
-    watch.until_look_up = LOOK_UP_EVERY;
-    let answer = producer.client().fetch_metadata(Some(&place.topic), LOOK_UP);
-    let metadata = match answer {
-        Ok(metadata) => metadata,
-        Err(error) => {
-            tracing::debug!(%error, "kafka does not answer");
-            watch.silence = watch.silence.saturating_add(1);
-            if watch.silence >= SILENCE {
-                shared.update(|state| {
-                    if state.cause().is_none() {
-                        state.report(Trouble::unreachable(place, None));
-                    }
-                });
-            }
-            return;
-        }
-    };
-    watch.silence = 0;
-    let topic = metadata.topics().iter().find(|topic| topic.name() == place.topic);
-    let fault = topic.and_then(|topic| topic.error()).map(Code::from);
-    let exists = fault.is_none() && topic.is_some_and(|topic| !topic.partitions().is_empty());
-    shared.update(|state| {
-        // Whoever answers can be reached, and has accepted who we are.
-        state
-            .cure(|cause| matches!(cause, Cause::Reach | Cause::Secure) || (exists && cause == Cause::Topic));
-        if exists {
-            state.topic_known = true;
-            state.ring();
-            return;
-        }
-        state.topic_known = false;
-        match fault {
-            Some(code) if doubts_topic(code) => state.report(Trouble::topic_missing(place)),
-            // Its leaders are being chosen; the next look-up will know.
-            None | Some(Code::LeaderNotAvailable) => {}
-            Some(code) => state.report(Trouble::topic(place, &code.to_string())),
-        }
-    });
-}
-
-/// Sends what came back, in order, once the back-off is over.
-fn send_again(producer: &BaseProducer<Context>, shared: &Shared, place: &Place) {
-    let returned = {
-        let mut state = shared.lock();
-        state.back_off = state.back_off.saturating_sub(1);
-        if state.returned.is_empty() || state.back_off > 0 || !state.topic_known || state.broken().is_some() {
-            return;
-        }
-        std::mem::take(&mut state.returned)
-    };
-    tracing::debug!(messages = returned.len(), "sending again");
-    let mut rest = returned.into_iter();
-    for (first, message) in rest.by_ref() {
-        if let Err((fault, message)) = send(producer, place, first, message) {
-            shared.update(|state| settle_unsent(state, first, message, fault));
-            if fault != Fault::Refused {
-                break;
-            }
-        }
-    }
-    shared.update(|state| {
-        state.returned.extend(rest);
-        if state.returned.is_empty() {
-            state.ring();
-        }
-    });
 }
 
 /// Why librdkafka did not even take a message.
@@ -168,7 +228,7 @@ pub(super) enum Fault {
     Full,
     /// The topic is gone.
     Topic,
-    /// The message is impossible.
+    /// The message is too large.
     Refused,
     /// Something else, which passes or which the error callback tells.
     Other,
@@ -177,13 +237,16 @@ pub(super) enum Fault {
 /// Puts a message that was not taken where it belongs.
 pub(super) fn settle_unsent(state: &mut State, first: u64, message: Message, fault: Fault) {
     match fault {
-        Fault::Refused => state.refuse(first, TOO_LARGE),
-        Fault::Full => state.keep(first, message, 0),
+        Fault::Refused => {
+            let limit = state.batch_limit.after_client(message.size());
+            state.refuse(first, RefusalCause::TooLarge { limit }, TOO_LARGE);
+        }
+        Fault::Full => state.keep(first, message),
         Fault::Topic => {
             state.topic_known = false;
-            state.keep(first, message, BACK_OFF);
+            state.keep_for_later(first, message);
         }
-        Fault::Other => state.keep(first, message, BACK_OFF),
+        Fault::Other => state.keep_for_later(first, message),
     }
 }
 
@@ -225,10 +288,115 @@ fn fault(error: &KafkaError) -> Fault {
     match error.rdkafka_error_code() {
         Some(Code::QueueFull) => Fault::Full,
         Some(code) if doubts_topic(code) => Fault::Topic,
-        Some(code) if fate(code) == Fate::Refused => Fault::Refused,
+        Some(code) if fate(code) == Fate::TooLarge => Fault::Refused,
         _ => Fault::Other,
     }
 }
 
 /// A message is reported by the number of its first record, which travels as a pointer.
 const _: () = assert!(usize::BITS >= 64, "record numbers must fit into a pointer");
+
+#[cfg(test)]
+mod tests {
+    use super::super::acks::Load;
+    use super::super::limit::BatchLimit;
+    use super::super::state::Renewal;
+    use super::*;
+    use crate::units::{Now, Timestamp};
+
+    fn place() -> Place {
+        Place { brokers: "k:9092".into(), topic: "logs".into(), user: None }
+    }
+
+    fn sending() -> State {
+        let config = Options::default().client_config().expect("good options");
+        let mut state = State::new(BatchLimit::of(&config), 7);
+        state.topic_known = true;
+        state.acks.reach(1, 2);
+        state.acks.open(&[1], Load::default());
+        state.acks.open(&[2], Load::default());
+        state
+    }
+
+    /// `seconds` of turns, in each of which the brokers answer or not when they are asked; how long it took until a
+    /// new producer was wanted.
+    fn turns(watch: &mut Watch, state: &mut State, seconds: u64, answer: bool) -> Option<u64> {
+        let turns_a_second = 10;
+        for turn in 0..seconds * turns_a_second {
+            state.pass(TURN);
+            watch.see_stall(state, &place());
+            if watch.wants_look_up(state) {
+                if answer { state.brokers_answer() } else { watch.hear_nothing(state, &place()) }
+            }
+            if state.renewal().is_some() {
+                return Some(turn / turns_a_second);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn fault_050_a_minute_without_progress_takes_a_new_producer() {
+        let (mut watch, mut state) = (Watch::default(), sending());
+        assert_eq!(turns(&mut watch, &mut state, 4, true), None);
+        assert_eq!(state.standing().trouble, None);
+        assert_eq!(turns(&mut watch, &mut state, 2, true), None);
+        assert_eq!(state.standing().trouble.as_deref(), Some("k:9092 does not confirm what was sent"));
+        state.delivered(1); // progress
+        assert_eq!(state.standing().trouble, None);
+        assert_eq!(turns(&mut watch, &mut state, 100, true), Some(60));
+        let Some(Renewal::Broken(reason)) = state.renewal() else { panic!("{:?}", state.renewal()) };
+        assert_eq!(reason, "nothing was confirmed for 60 s although the brokers answer");
+    }
+
+    #[test]
+    fn fault_054_silent_brokers_get_no_new_producer() {
+        let (mut watch, mut state) = (Watch::default(), sending());
+        assert_eq!(turns(&mut watch, &mut state, 600, false), None);
+        // They answer again, and it is theirs to confirm: another minute.
+        assert!(turns(&mut watch, &mut state, 100, true).is_some_and(|seconds| seconds >= 30));
+    }
+
+    #[test]
+    fn fault_054_each_silence_makes_more_patient() {
+        let (mut watch, mut state) = (Watch::default(), sending());
+        for want in [500, 1_000, 2_000, 4_000, 8_000, 8_000] {
+            assert_eq!(watch.look_up_max(), Duration::from_millis(want));
+            watch.hear_nothing(&mut state, &place());
+        }
+        watch.unanswered = u32::MAX;
+        watch.hear_nothing(&mut state, &place());
+        assert_eq!(watch.look_up_max(), LOOK_UP_MAX);
+    }
+
+    #[test]
+    fn a_stopped_process_is_not_stuck() {
+        let (mut watch, mut state) = (Watch::default(), sending());
+        state.tell(Now { arrival: Monotonic(7_000_000_000), wall: Timestamp(0) });
+        watch.see_stall(&mut state, &place());
+        assert_eq!(state.standing().trouble, None); // the first look is no stall either
+        state.tell(Now { arrival: Monotonic(3_600_000_000_000), wall: Timestamp(0) });
+        watch.see_stall(&mut state, &place());
+        assert_eq!((state.renewal(), state.standing().trouble), (None, None));
+    }
+
+    #[test]
+    fn what_waits_here_is_no_stall() {
+        #[track_caller]
+        fn check(wait: impl FnOnce(&mut State)) {
+            let (mut watch, mut state) = (Watch::default(), sending());
+            wait(&mut state);
+            assert_eq!(turns(&mut watch, &mut state, 100, true), None);
+            assert_eq!(state.standing().trouble, None);
+        }
+        check(|state| {
+            state.acks.settle(1);
+            state.acks.settle(2);
+        });
+        check(|state| state.refuse(1, RefusalCause::Invalid, "no"));
+        check(|state| {
+            let headers = OwnedHeaders::new();
+            state.keep(1, Message { key: Vec::new(), payload: Vec::new(), headers, timestamp: 0 });
+        });
+    }
+}

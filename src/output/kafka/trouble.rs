@@ -6,16 +6,18 @@ use super::context::Place;
 /// that cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
+    /// What broke the producer before this one. Anything newer says more.
+    Past,
     /// No broker answers.
     Reach,
     /// Brokers answer, but the oldest open record is not confirmed.
     Stalled,
     /// TLS or SASL.
     Secure,
-    /// The topic is not there, or not ours to see.
-    Topic,
     /// A broker sent records back.
     Write,
+    /// The topic is not there, or not ours to see.
+    Topic,
     /// The producer can do no more.
     Broken,
 }
@@ -101,14 +103,17 @@ impl Detail {
             rest
         };
         let mut text = lower_first(rest.trim());
-        // A broker that hangs up on our TLS often shows as a plain disconnect. Only the state tells, and
-        // whoever reads this must know that it is not the network.
+        // A broker that hangs up on our TLS shows as one of several plain disconnects, depending on which packet
+        // comes first. Only the state tells, and whoever reads this must know that it is hardly the network.
         if text.starts_with("disconnected") && state.contains("in state SSL_HANDSHAKE") {
-            text.push_str(" (during the TLS handshake)");
+            HUNG_UP.clone_into(&mut text);
         }
         Detail { broker: broker.to_owned(), text }
     }
 }
+
+/// A broker does this when it speaks no TLS on this port.
+const HUNG_UP: &str = "disconnected during the TLS handshake: connecting to a PLAINTEXT broker listener?";
 
 /// What librdkafka says before it says what happened; the address in between is named already.
 const OPENINGS: &[&str] = &["Connect to ", "SSL handshake failed: ", "SASL authentication error: "];
@@ -161,17 +166,16 @@ mod tests {
             "k:9093",
             "authentication failed",
         );
-        for (reason, text) in [
-            ("Disconnected: connection reset by peer", "disconnected: connection reset by peer"),
-            (
-                "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?",
-                "disconnected: connecting to a PLAINTEXT broker listener?",
-            ),
+        // Whichever way the broker hangs up, it is one trouble and has one sentence.
+        for reason in [
+            "Disconnected: connection reset by peer",
+            "Disconnected: SSL connection closed by peer",
+            "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?",
         ] {
             check(
                 &format!("ssl://k:9093/bootstrap: {reason} (after 1ms in state SSL_HANDSHAKE)"),
                 "k:9093",
-                &format!("{text} (during the TLS handshake)"),
+                "disconnected during the TLS handshake: connecting to a PLAINTEXT broker listener?",
             );
         }
         check("SASL is odd", "", "SASL is odd");
