@@ -2,6 +2,8 @@
 //!
 //! Standard output is for data, standard error for messages. Exit codes: [`Exit`].
 
+pub mod audit;
+pub mod consume;
 pub mod demo;
 pub mod destination;
 pub mod log;
@@ -25,6 +27,8 @@ pub enum Exit {
     Failed,
     /// The command line makes no sense.
     Usage,
+    /// Something is in use that must not be used twice; later it may work (EX_TEMPFAIL).
+    InUse,
     /// The config has faults (EX_CONFIG).
     Config,
 }
@@ -35,6 +39,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::InUse => 75,
             Exit::Config => 78,
         })
     }
@@ -54,10 +59,14 @@ enum Command {
     Run(run::Args),
     /// Show the incident, whole: a storm of 220,314 lines through the real sidecar and back out of Kafka
     Demo(demo::Args),
+    /// Read a topic that squall has written, and print its records
+    Consume(consume::Args),
     /// Check configuration files and show every fault with its place
     Validate(validate::Args),
     /// Show which templates a log file is made of
     Templates(templates::Args),
+    /// Check a state directory: do the books balance, is anything missing, what waits
+    Audit(audit::Args),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -89,8 +98,10 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Run(args) => run::main(&args),
         Command::Demo(args) => demo::main(&args),
+        Command::Consume(args) => consume::main(&args),
         Command::Validate(args) => validate::main(&args),
         Command::Templates(args) => templates::main(&args),
+        Command::Audit(args) => audit::main(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "squall", &mut script);

@@ -17,6 +17,7 @@ use crate::daemon::report::Report;
 use crate::daemon::{Daemon, StartError};
 use crate::engine::frame::Format;
 use crate::engine::storm::Collapse;
+use crate::outbox::OpenError;
 
 /// Follow logs and ship them.
 ///
@@ -48,7 +49,7 @@ pub struct Args {
     /// Where records go: kafka://HOST:PORT[,HOST:PORT…]/TOPIC, console, file:PATH or blackhole
     #[arg(long, value_name = "DESTINATION")]
     pub to: Option<Destination>,
-    /// The state directory; nothing is stored there yet
+    /// The state directory: positions, open counts, and what is not delivered yet
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// How far lines are folded
@@ -98,7 +99,7 @@ impl From<FormatFlag> for Format {
 /// `--from`
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum FromFlag {
-    /// At the saved position (none is saved yet: at the start)
+    /// At the saved position, which wins anyway where there is one; else at the start
     Checkpoint,
     /// At the start
     Start,
@@ -151,13 +152,14 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         }
     };
     apply(args, &mut config);
-    if args.state.is_some() {
-        complain("warning: nothing is stored under --state yet; after a restart files are read again\n");
-    }
     let to_console = matches!(config.outputs.as_slice(), [Output::Console { .. }]);
     match run(&config) {
         Ok(report) => conclude(args, &config, &report, to_console),
         Err(error @ (StartError::NoInput | StartError::Outputs(_))) => Ok(usage(error)),
+        Err(StartError::Outbox { dir, source }) if matches!(*source, OpenError::InUse { .. }) => {
+            complain(format_args!("error: another process uses the state directory {}\n", dir.display()));
+            Ok(Exit::InUse)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -196,6 +198,9 @@ fn apply(args: &Args, config: &mut Config) {
         }
     }
     config.until_eof |= args.until_eof;
+    if let Some(dir) = &args.state {
+        config.outbox.dir = Some(dir.clone());
+    }
     if let Some(timeout) = args.shutdown_timeout {
         config.shutdown_timeout = timeout;
     }
@@ -205,7 +210,7 @@ fn apply(args: &Args, config: &mut Config) {
 }
 
 /// The place that `--to` names as settings: a config that says how to send to Kafka need not say where as well.
-fn place(destination: &Destination) -> Vec<String> {
+pub(super) fn place(destination: &Destination) -> Vec<String> {
     let Destination::Kafka { brokers, topic } = destination else { return Vec::new() };
     // JSON is YAML, and quotes what YAML would take for something else, as in `[::1]:9092`.
     let brokers = serde_json::json!(brokers);
@@ -300,7 +305,9 @@ fn conclude(args: &Args, config: &Config, report: &Report, to_console: bool) -> 
         tracing::error!(patterns = patterns.collect::<Vec<_>>().join(" "), "no file matched");
         return Ok(Exit::Failed);
     }
-    Ok(if report.is_clean() { Exit::Fine } else { Exit::Failed })
+    // Who asked for the end of the files waits for it; a sidecar that is stopped while Kafka is away goes on later.
+    let fine = if args.until_eof { report.is_clean() } else { report.is_safe() };
+    Ok(if fine { Exit::Fine } else { Exit::Failed })
 }
 
 /// Reads what is missing into an error with context, for the other commands.

@@ -32,6 +32,8 @@ use crate::engine::record::identity::Identity;
 use crate::engine::storm::{self, Collapse};
 use crate::input::tail;
 pub use crate::input::tail::{From as TailFrom, Options as TailOptions};
+use crate::outbox;
+pub use crate::outbox::{Durability, WhenFull};
 pub use crate::output::file::Options as FileOptions;
 use crate::output::{file, kafka};
 use crate::units::Bytes;
@@ -170,7 +172,7 @@ pub enum Output {
 /// What must survive the process (`outbox`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbox {
-    /// The state directory; the user's or system's own place when absent.
+    /// The state directory; [`outbox::default_dir`] when absent.
     pub dir: Option<PathBuf>,
     /// The most disk it may take.
     pub size_max: Bytes,
@@ -191,24 +193,12 @@ impl Default for Outbox {
     }
 }
 
-/// What the outbox survives (`outbox.durability`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Power loss: each epoch is synced.
-    #[default]
-    Disk,
-    /// `kill -9`: nothing is synced.
-    Process,
-}
-
-/// What happens when the outbox is full (`outbox.when_full`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Reading waits.
-    #[default]
-    Block,
-    /// Detail is lost, never the count.
-    Degrade,
+impl Outbox {
+    /// What the store is opened with; `default_dir` is where it is when no directory was named.
+    pub fn options(&self, default_dir: PathBuf) -> outbox::Options {
+        let dir = self.dir.clone().unwrap_or(default_dir);
+        outbox::Options { dir, size_max: self.size_max, durability: self.durability }
+    }
 }
 
 /// Everything that may set a key. Later ones win: files, then `dir`, then `inline`, then `env`, then `sets`.
@@ -377,9 +367,7 @@ mod tests {
         ];
         assert_eq!(config, want);
         let not_yet = |key: &str| format!("`{key}` is not part of this version yet: it has no effect");
-        let positions =
-            "positions are not stored yet: after a restart, reading begins at the start of each file";
-        assert_eq!(warnings, [positions.to_owned(), not_yet("loops"), not_yet("alerts"), not_yet("status")]);
+        assert_eq!(warnings, [not_yet("loops"), not_yet("alerts"), not_yet("status")]);
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! The data thread: wait → read → engine → hand over. All CPU work of the pipeline, no network.
+//! The data thread: wait → read → engine → cut an epoch → hand over. All CPU work of the pipeline, no network.
 //!
-//! One wake takes a bounded share from each input, so that a noisy one starves no other. Wake-ups are coalesced to
+//! One look takes a bounded share from each input, so that a noisy one starves no other. Wake-ups are coalesced to
 //! `LOOK_EVERY`, because reading a few lines at a time costs more in system calls than in lines.
+//! Epochs are cut between looks and never inside of one: only then do inputs and engine agree on how far was read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock;
-use super::handoff::{BATCH_BYTES, Giver};
+use super::feedback::{Feedback, Tell};
+use super::handoff::{EPOCH_BYTES, Giver};
 use super::reader::Reader;
 use super::stop::Stop;
 use super::wake::Wake;
@@ -17,15 +19,16 @@ use crate::engine::ledger::Ledger;
 use crate::engine::record::Reason;
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::{Engine, Source};
-use crate::units::{Bytes, Monotonic, Now};
+use crate::outbox::Loss;
+use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// The shortest time between two looks at the inputs.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// What one look takes from one input at most.
-const SHARE: Bytes = Bytes(1 << 20);
-/// Pieces in which the engine gets its bytes: small enough that even empty lines, which turn one byte into a record
-/// of 400, make no more than 3.3 MB of records before the batch is looked at.
-const PIECE: usize = 8 * 1024;
+/// What one look takes from one input at most: so little that even empty lines, which may turn one byte into a record
+/// of 400, make no more than 26 MB of records before an epoch is cut.
+const SHARE: Bytes = Bytes(64 << 10);
+/// The longest time that something is kept from the outbox (delivery.md R3).
+const EPOCH_EVERY: Duration = Duration::from_millis(100);
 /// How often the books are balanced and published.
 const BALANCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -42,10 +45,16 @@ pub struct DataEnd {
 
 /// The data thread's belongings.
 pub struct DataThread {
-    /// Where bytes go and batches come from.
+    /// Where bytes go and records come from.
     pub intake: Intake,
     /// The inputs.
     pub readers: Vec<Reader>,
+    /// Takes epochs.
+    pub giver: Giver,
+    /// There is an outbox: epochs hold everything that must survive, and wait for their time.
+    pub keeps: bool,
+    /// What the output thread has to say.
+    pub feedback: Arc<Feedback>,
     /// Raised when an input may have something.
     pub wake: Arc<Wake>,
     /// Says when to end.
@@ -71,19 +80,37 @@ impl BytesRead {
     }
 }
 
+/// When the next epoch is cut.
+#[derive(Debug)]
+struct Cut {
+    /// No earlier than this, unless it is full.
+    not_before: Monotonic,
+    /// Something has happened since the last one.
+    wanted: bool,
+    /// The output thread takes no more.
+    gone: bool,
+    /// Losses that are told in this one.
+    told: Vec<Loss>,
+}
+
 impl DataThread {
     /// Runs until the inputs end, a stop is asked for, or the output is gone.
     pub fn run(mut self) -> DataEnd {
-        let mut next_balance = clock::now().arrival + BALANCE_EVERY;
+        let now = clock::now();
+        let mut next_balance = now.arrival + BALANCE_EVERY;
+        let mut cut = Cut { not_before: now.arrival, wanted: self.keeps, gone: false, told: Vec::new() };
         let closed_by = loop {
-            if self.stop.is_requested() || self.intake.is_gone() {
+            if self.stop.is_requested() || cut.gone {
                 break ClosedBy::Shutdown;
             }
             let now = clock::now();
-            let looked = self.look(now);
+            self.listen(&mut cut, now);
+            let looked = self.look(now, &mut cut);
             self.read.set(self.intake.engine.bytes_in());
-            self.intake.on_time(now);
-            self.intake.hand_over(1);
+            self.on_time(now, &mut cut);
+            if self.is_due(&cut, now, looked.more) {
+                self.cut(&mut cut, now);
+            }
             if looked.done {
                 break ClosedBy::End;
             }
@@ -92,28 +119,84 @@ impl DataThread {
                 self.balance();
             }
             if !looked.more {
-                self.sleep(now, looked.next, next_balance);
+                let until = if cut.wanted { next_balance.min(cut.not_before) } else { next_balance };
+                self.sleep(now, looked.next, until);
             }
         };
-        self.end(closed_by)
+        self.end(closed_by, cut)
+    }
+
+    /// Does what the output thread asks for.
+    fn listen(&mut self, cut: &mut Cut, now: Now) {
+        self.intake.engine.set_pressure(self.feedback.pressure());
+        for tell in self.feedback.take() {
+            cut.told.extend(tell.loss);
+            self.intake.tell(&tell, now);
+        }
     }
 
     /// One share from each input.
-    fn look(&mut self, now: Now) -> Looked {
+    fn look(&mut self, now: Now, cut: &mut Cut) -> Looked {
         let mut looked = Looked { more: false, done: true, next: None };
-        for reader in &mut self.readers {
-            let progress = reader.poll(now, SHARE, &mut self.intake);
+        for index in 0..self.readers.len() {
+            let progress = self.readers[index].poll(now, SHARE, &mut self.intake);
             looked.more |= progress.more;
             looked.done &= progress.done;
             looked.next = looked.next.into_iter().chain(progress.next_look).min();
+            cut.wanted |= std::mem::take(&mut self.intake.touched);
+            self.cut_if_full(cut, now);
         }
         looked
     }
 
+    /// Closes what is over by the clock.
+    fn on_time(&mut self, now: Now, cut: &mut Cut) {
+        while !cut.gone && self.intake.engine.deadline().is_some_and(|deadline| deadline <= now.arrival) {
+            self.intake.engine.on_deadline(now);
+            cut.wanted = true;
+            self.cut_if_full(cut, now);
+        }
+    }
+
+    fn is_due(&self, cut: &Cut, now: Now, more: bool) -> bool {
+        let records = !self.intake.engine.batch().is_empty();
+        if self.keeps {
+            return (cut.wanted || records) && cut.not_before <= now.arrival;
+        }
+        // Nothing survives anyway, so records leave when there is nothing better to do, or enough of them.
+        records && (!more || self.intake.engine.batch().bytes.len() >= EPOCH_BYTES / 4)
+    }
+
+    fn cut_if_full(&mut self, cut: &mut Cut, now: Now) {
+        if self.intake.engine.batch().bytes.len() >= EPOCH_BYTES {
+            self.cut(cut, now);
+        }
+    }
+
+    /// Cuts an epoch and hands it over; waits while the output thread is behind.
+    fn cut(&mut self, cut: &mut Cut, now: Now) {
+        if cut.gone {
+            return;
+        }
+        let mut epoch = self.giver.empty();
+        epoch.batch = self.intake.engine.take_batch(std::mem::take(&mut epoch.batch));
+        epoch.told.append(&mut cut.told);
+        if self.keeps {
+            self.intake.engine.checkpoint(now, &mut epoch.changes);
+            for reader in &mut self.readers {
+                reader.positions(&self.intake, &mut epoch);
+            }
+        }
+        (cut.wanted, cut.not_before) = (false, now.arrival + EPOCH_EVERY);
+        if !epoch.is_empty() {
+            cut.gone = self.giver.give(epoch).is_err();
+        }
+    }
+
     /// Sleeps until something is due or an input wakes us, but not shorter than the coalescing time.
-    fn sleep(&self, looked_at: Now, next_look: Option<Monotonic>, next_balance: Monotonic) {
+    fn sleep(&self, looked_at: Now, next_look: Option<Monotonic>, at_latest: Monotonic) {
         let deadlines = next_look.into_iter().chain(self.intake.engine.deadline());
-        let until = deadlines.fold(next_balance, Monotonic::min);
+        let until = deadlines.fold(at_latest, Monotonic::min);
         let woken = self.wake.wait(until.since(clock::now().arrival));
         if woken && !self.stop.is_requested() {
             let passed = clock::now().arrival.since(looked_at.arrival);
@@ -133,12 +216,12 @@ impl DataThread {
         *published = ledger;
     }
 
-    fn end(mut self, closed_by: ClosedBy) -> DataEnd {
+    fn end(mut self, closed_by: ClosedBy, mut cut: Cut) -> DataEnd {
         self.stop.await_end();
         while !self.intake.engine.finish_some(closed_by, clock::now()) {
-            self.intake.hand_over(BATCH_BYTES);
+            self.cut_if_full(&mut cut, clock::now());
         }
-        self.intake.hand_over(1);
+        self.cut(&mut cut, clock::now());
         self.balance();
         let sources = self.readers.iter().map(Reader::sources).sum();
         let broken_inputs = self.readers.iter().filter_map(Reader::broken).map(str::to_owned).collect();
@@ -152,69 +235,68 @@ struct Looked {
     next: Option<Monotonic>,
 }
 
-/// The engine and the way out of it.
+/// The engine as inputs see it.
 pub struct Intake {
     engine: Engine,
-    giver: Giver,
-    gone: bool,
+    /// Where the bytes end that each source has pushed of its present file, by the source's number.
+    ends: Vec<u64>,
+    /// An input had something to say since the last look.
+    touched: bool,
 }
 
 impl Intake {
-    /// What comes into `engine` leaves through `giver`.
-    pub fn new(engine: Engine, giver: Giver) -> Intake {
-        Intake { engine, giver, gone: false }
+    /// What comes in goes into `engine`.
+    pub fn new(engine: Engine) -> Intake {
+        Intake { engine, ends: Vec::new(), touched: false }
     }
 
     /// Takes in a new source.
     pub fn open(&mut self, source: Source) -> OriginId {
-        self.engine.open(source)
+        let origin = self.engine.open(source);
+        self.ends.resize(self.ends.len().max(origin.0 as usize + 1), 0);
+        origin
     }
 
-    /// Takes in bytes; batches leave as they fill. Waits while the output is behind.
+    /// Takes in bytes.
     pub fn data(&mut self, chunk: Chunk<'_>, now: Now) {
-        let mut offset = chunk.offset;
-        for piece in chunk.bytes.chunks(PIECE) {
-            self.engine.push(Chunk { bytes: piece, offset, ..chunk }, now);
-            offset += piece.len() as u64;
-            self.hand_over(BATCH_BYTES);
-        }
+        self.touched = true;
+        self.ends[chunk.origin.0 as usize] = chunk.offset + chunk.bytes.len() as u64;
+        self.engine.push(chunk, now);
     }
 
     /// The source's present file has come to its end.
     pub fn end_generation(&mut self, origin: OriginId, now: Now) {
+        self.touched = true;
         self.engine.end_generation(origin, now);
-        self.hand_over(BATCH_BYTES);
     }
 
     /// Bytes of the source were gone before they could be read.
     pub fn lost(&mut self, origin: OriginId, reason: Reason, lost: Bytes, now: Now) {
+        self.touched = true;
         self.engine.lost(origin, reason, lost, now);
-        self.hand_over(BATCH_BYTES);
     }
 
     /// The source will never say anything again.
     pub fn close(&mut self, origin: OriginId, now: Now) {
+        self.touched = true;
         self.engine.close(origin, now);
-        self.hand_over(BATCH_BYTES);
     }
 
-    fn on_time(&mut self, now: Now) {
-        while !self.gone && self.engine.deadline().is_some_and(|deadline| deadline <= now.arrival) {
-            self.engine.on_deadline(now);
-            self.hand_over(BATCH_BYTES);
+    /// Where the first line begins in the source's present file of which only a part was read, if there is one.
+    pub fn unfinished(&self, origin: OriginId) -> Option<u64> {
+        let Bytes(unfinished) = self.engine.unfinished(origin);
+        (unfinished > 0).then(|| self.ends[origin.0 as usize].saturating_sub(unfinished))
+    }
+
+    /// Tells something about ourselves.
+    pub fn tell(&mut self, tell: &Tell, now: Now) {
+        self.touched = true;
+        let message = tell.message.clone();
+        match &tell.stream {
+            Some(stream) if tell.uncounted > Lines(0) => {
+                self.engine.uncounted(stream, message, tell.uncounted, now);
+            }
+            about => self.engine.notice(about.as_deref(), tell.reason, message, tell.lost, now),
         }
-    }
-
-    /// Hands the batch over when it has at least `from` bytes.
-    fn hand_over(&mut self, from: usize) {
-        if self.engine.batch().bytes.len() < from || self.gone {
-            return;
-        }
-        let full = self.engine.take_batch(self.giver.empty());
-        self.gone = self.giver.give(full).is_err();
-    }
-
-    fn is_gone(&self) -> bool {
-        self.gone
     }
 }

@@ -1,172 +1,318 @@
-//! The output thread: takes batches, offers their records to the output, waits for the proof that they arrived.
+//! The output thread: takes epochs, commits them, ships their records, waits for the proof that they arrived.
+//!
+//! It is the only one that touches the outbox and the output. While the outbox has room it never makes the data thread
+//! wait for the network.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock;
+use super::epoch::Epoch;
+use super::feedback::Feedback;
 use super::handoff::{Taken, Taker};
+use super::ship::{Refusal, Ship, explain};
 use super::stop::Stop;
 use crate::engine::record::Batch;
+use crate::engine::storm::Pressure;
 use crate::output::{Output, OutputError, Standing};
 use crate::units::{Lines, Monotonic};
 
 /// How often an idle output is looked after.
 const IDLE_LOOK: Duration = Duration::from_millis(100);
+/// How long the output is waited for while the next epoch may come: at 1 MiB each, two of them in this time are
+/// 100 MB/s, and that is only where Kafka is slower than we are.
+const BUSY_LOOK: Duration = Duration::from_millis(20);
+/// The least time between two attempts to commit what the outbox refused.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
 
 /// What became of the records.
 #[derive(Clone, Debug, Default)]
 pub struct DeliverEnd {
     /// How the output stood at the end.
     pub standing: Standing,
-    /// Records that were never even taken by the output.
+    /// Records delivered by the processes before this one, of those that the ledger counts.
+    pub carried_records: u64,
+    /// Records that were never even taken by the output, and are in no outbox.
     pub untaken_records: u64,
     /// The lines that they stand for.
     pub untaken_lines: Lines,
+    /// What waits in the outbox for the next start.
+    pub kept: Option<Kept>,
     /// The output broke and cannot be used any more.
     pub error: Option<String>,
+}
+
+/// What waits in the outbox.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Records.
+    pub records: u64,
+    /// The lines that they stand for.
+    pub lines: Lines,
+    /// Where.
+    pub dir: PathBuf,
 }
 
 impl DeliverEnd {
     /// Records whose arrival is not proved.
     pub fn undelivered_records(&self) -> u64 {
-        self.untaken_records + self.standing.in_flight_records + self.standing.refused.records
+        let on_the_way = match &self.kept {
+            Some(kept) => kept.records,
+            None => self.untaken_records + self.standing.in_flight_records,
+        };
+        on_the_way + self.standing.refused.records
+    }
+
+    /// Records whose arrival is proved, of all those that the ledger counts.
+    pub fn delivered_records(&self) -> u64 {
+        self.carried_records + self.standing.acked_records
     }
 
     /// The lines that they stand for.
     pub fn undelivered_lines(&self) -> Lines {
-        self.untaken_lines + self.standing.in_flight_lines + self.standing.refused.lines
+        let on_the_way = match &self.kept {
+            Some(kept) => kept.lines,
+            None => self.untaken_lines + self.standing.in_flight_lines,
+        };
+        on_the_way + self.standing.refused.lines
     }
 }
 
 /// The output thread's belongings.
 pub struct DeliverThread {
-    /// Where records go.
-    pub output: Output,
+    /// Where epochs go.
+    pub ship: Ship,
     /// Where they come from.
     pub taker: Taker,
+    /// The way back.
+    pub feedback: Arc<Feedback>,
+    /// Detail is given up before the outbox is full.
+    pub degrades: bool,
+    /// The state directory, where there is one.
+    pub dir: Option<PathBuf>,
+    /// Records that were delivered before this process.
+    pub carried_records: u64,
     /// Says until when to try.
     pub stop: Arc<Stop>,
     /// How the output stands, for everybody.
     pub published: Arc<Mutex<Standing>>,
+}
+
+/// The thread's own memory.
+struct Work {
+    /// What the outbox has refused; tried again at `retry_at`.
+    refused: Option<Box<Epoch>>,
+    retry_at: Monotonic,
+    /// Why it was refused, for people.
+    trouble: Option<String>,
+    patience: Patience,
     /// Nothing moved for the stop's time while somebody waited for the end.
-    pub given_up: bool,
+    given_up: bool,
+    /// The data thread has ended.
+    ended: bool,
+    flushed: bool,
+    end: DeliverEnd,
 }
 
 impl DeliverThread {
     /// Runs until the data thread has ended and everything is delivered, or until it is too late.
     pub fn run(mut self) -> DeliverEnd {
-        let mut end = DeliverEnd::default();
+        let now = clock::now().arrival;
+        let mut work = Work {
+            refused: None,
+            retry_at: now,
+            trouble: None,
+            patience: Patience::new(&self.ship.standing(), now, self.stop.timeout()),
+            given_up: false,
+            ended: false,
+            flushed: false,
+            end: DeliverEnd { carried_records: self.carried_records, ..DeliverEnd::default() },
+        };
         loop {
-            match self.taker.take(IDLE_LOOK) {
-                Taken::Batch(batch) => {
-                    let sent = self.send(&batch, &mut end);
-                    self.taker.give_back(batch);
-                    if sent.is_err() {
-                        break;
-                    }
+            match self.turn(&mut work) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    work.end.error = Some(explain(&error));
+                    // The data thread may be waiting for a line that never comes.
+                    self.stop_at_once();
+                    break;
                 }
+            }
+        }
+        self.finish(work)
+    }
+
+    /// One look at everything. False when all is done, or it is too late.
+    fn turn(&mut self, work: &mut Work) -> Result<bool, OutputError> {
+        self.take_epoch(work)?;
+        let now = clock::now();
+        if let Some(epoch) = work.refused.take_if(|_| work.retry_at <= now.arrival) {
+            self.commit(epoch, work);
+        }
+        if work.end.error.is_some() {
+            return Ok(false);
+        }
+        let moved = self.ship.feed(now)?;
+        self.ship.tend(now)?;
+        self.relieve();
+        self.publish(work);
+        let waits = self.ship.waits() || work.refused.is_some();
+        let standing = self.ship.standing();
+        if !waits && !work.ended {
+            work.patience = Patience::new(&standing, now.arrival, self.stop.timeout());
+            return Ok(true);
+        }
+        if !waits {
+            if !std::mem::replace(&mut work.flushed, true) {
+                self.ship.flush()?;
+            }
+            if standing.in_flight_records == 0 {
+                return Ok(false);
+            }
+        }
+        if work.given_up || self.stop.deadline().is_some_and(|deadline| deadline <= now.arrival) {
+            return Ok(false);
+        }
+        if self.stop.is_awaited() && work.patience.is_over(&standing, now.arrival) {
+            work.given_up = true;
+            self.stop.request(now.arrival);
+        }
+        if !moved {
+            self.ship.wait(if work.ended || !self.ship.takes() { IDLE_LOOK } else { BUSY_LOOK });
+        }
+        Ok(true)
+    }
+
+    /// Takes the next epoch, if one may come.
+    fn take_epoch(&mut self, work: &mut Work) -> Result<(), OutputError> {
+        if work.ended || work.refused.is_some() || !self.ship.takes() {
+            return Ok(());
+        }
+        match self.taker.take(if self.ship.waits() { Duration::ZERO } else { IDLE_LOOK }) {
+            Taken::Epoch(mut epoch) => {
+                self.ship.pack(&mut epoch)?;
+                self.commit(epoch, work);
+            }
+            Taken::Nothing => {}
+            Taken::End => work.ended = true,
+        }
+        Ok(())
+    }
+
+    /// Commits an epoch, or keeps it to try again.
+    fn commit(&mut self, mut epoch: Box<Epoch>, work: &mut Work) {
+        let now = clock::now();
+        let trouble = match self.ship.commit(&mut epoch, now) {
+            Ok(()) => {
+                if work.trouble.take().is_some() {
+                    tracing::info!("the outbox takes records again");
+                }
+                return self.taker.give_back(epoch);
+            }
+            Err(Refusal::Later(reason)) => format!("{reason}: reading waits until it can be written"),
+            Err(Refusal::Never(reason)) => {
+                tracing::error!("{reason}");
+                work.end.error = Some(reason);
+                return self.stop_at_once();
+            }
+        };
+        if work.trouble.as_ref() != Some(&trouble) {
+            tracing::warn!("{trouble}");
+            work.trouble = Some(trouble);
+        }
+        work.retry_at = now.arrival + RETRY_EVERY;
+        work.refused = Some(epoch);
+    }
+
+    /// Lets the data thread end: nobody takes its epochs any more.
+    fn stop_at_once(&self) {
+        self.stop.request(clock::now().arrival);
+    }
+
+    /// Gives up detail as the outbox fills, and takes it back later than it was given up.
+    fn relieve(&mut self) {
+        if !self.degrades {
+            return;
+        }
+        let Some(fill) = self.ship.fill() else { return };
+        self.feedback.set_pressure(pressure(self.feedback.pressure(), fill));
+    }
+
+    fn publish(&self, work: &Work) {
+        let mut standing = self.ship.standing();
+        standing.trouble = standing.trouble.or_else(|| work.trouble.clone());
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
+    /// Commits what is still handed over, and says what became of everything.
+    fn finish(mut self, mut work: Work) -> DeliverEnd {
+        if let Some(epoch) = work.refused.take() {
+            self.commit_last(epoch, &mut work.end);
+        }
+        while !work.ended {
+            match self.taker.take(IDLE_LOOK) {
+                Taken::Epoch(epoch) => self.commit_last(epoch, &mut work.end),
                 Taken::Nothing => {}
-                Taken::End => break,
+                Taken::End => work.ended = true,
             }
-            if let Err(error) = self.tend() {
-                end.error = Some(explain(&error));
-                break;
-            }
-            self.publish();
         }
-        if end.error.is_none()
-            && let Err(error) = self.settle()
-        {
-            end.error = Some(explain(&error));
-        }
-        if end.error.is_some() {
-            // The data thread may be waiting for a line that never comes.
-            self.stop.request(clock::now().arrival);
-        }
-        self.drain(&mut end);
-        end.standing = match self.output {
+        let mut end = work.end;
+        let committed = self.ship.committed();
+        let carried = self.ship.carried();
+        let (pending, output, store) = self.ship.into_parts();
+        end.standing = match output {
             // What is left to wait for was waited for above.
             Output::Kafka(kafka) => kafka.close(Duration::ZERO),
             other => other.standing(),
         };
+        match store {
+            Some(mut store) => {
+                let acked = end.standing.acked_upto.max(carried);
+                if let Err(error) = store.acknowledge(acked) {
+                    tracing::warn!("cannot store what was delivered: {}", explain(&error));
+                }
+                let lines = Ship::lines_behind(&mut store, acked).unwrap_or(store.waiting().lines);
+                end.kept =
+                    Some(Kept { records: committed - acked, lines, dir: self.dir.unwrap_or_default() });
+                if let Err(error) = store.close() {
+                    tracing::warn!("the outbox is checked at the next start: {}", explain(&error));
+                }
+            }
+            None => {
+                if let Some((batch, taken)) = pending {
+                    count_untaken(&batch, taken, &mut end);
+                }
+            }
+        }
         end
     }
 
-    /// After a failure the data thread is still handing over; what it made is counted, not sent.
-    fn drain(&self, end: &mut DeliverEnd) {
-        loop {
-            match self.taker.take(IDLE_LOOK) {
-                Taken::Batch(batch) => count_untaken(&batch, 0, end),
-                Taken::Nothing => {}
-                Taken::End => return,
-            }
+    /// Commits an epoch without offering it. What is not committed is read again by the next start, from files at least;
+    /// without an outbox it is lost, and counted.
+    fn commit_last(&mut self, mut epoch: Box<Epoch>, end: &mut DeliverEnd) {
+        if !self.ship.has_store() {
+            return count_untaken(&epoch.batch, 0, end);
+        }
+        let committed =
+            self.ship.pack(&mut epoch).is_ok() && self.ship.commit(&mut epoch, clock::now()).is_ok();
+        if !committed {
+            tracing::warn!(
+                "the last lines were not committed; those of files are read again at the next start"
+            );
         }
     }
+}
 
-    /// Offers a batch until it is taken. An error is one that ends the output.
-    fn send(&mut self, batch: &Batch, end: &mut DeliverEnd) -> Result<(), ()> {
-        let mut taken = 0;
-        let mut patience = Patience::new(&self.output.standing(), clock::now().arrival, self.stop.timeout());
-        while taken < batch.metas.len() {
-            let now = clock::now();
-            match self.output.offer(batch, taken, now) {
-                Ok(0) if self.is_too_late(now.arrival) => {
-                    count_untaken(batch, taken, end);
-                    return Ok(());
-                }
-                Ok(0) => {
-                    self.output.wait(IDLE_LOOK);
-                    self.publish();
-                    if self.stop.is_awaited() && patience.is_over(&self.output.standing(), now.arrival) {
-                        self.stop.request(now.arrival);
-                        self.given_up = true;
-                    }
-                }
-                Ok(more) => taken += more,
-                Err(error) => {
-                    end.error = Some(explain(&error));
-                    count_untaken(batch, taken, end);
-                    return Err(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for the proof that everything arrived: until the stop's deadline, or, when nobody asked to stop, for as
-    /// long as there is progress.
-    fn settle(&mut self) -> Result<(), OutputError> {
-        self.output.flush()?;
-        let mut standing = self.output.standing();
-        let mut patience = Patience::new(&standing, clock::now().arrival, self.stop.timeout());
-        while standing.in_flight_records > 0 {
-            let now = clock::now().arrival;
-            if self.is_too_late(now) || patience.is_over(&standing, now) {
-                return Ok(());
-            }
-            self.output.wait(IDLE_LOOK);
-            standing = self.output.standing();
-            self.publish();
-        }
-        Ok(())
-    }
-
-    /// Sends what has lingered long enough.
-    fn tend(&mut self) -> Result<(), OutputError> {
-        let now = clock::now();
-        match self.output.next_deadline() {
-            Some(deadline) if deadline <= now.arrival => self.output.on_deadline(now),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_too_late(&self, now: Monotonic) -> bool {
-        self.given_up || self.stop.deadline().is_some_and(|deadline| deadline <= now)
-    }
-
-    fn publish(&self) {
-        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.output.standing();
-    }
+/// How much detail to give up when this share of the outbox is in use.
+fn pressure(now: Pressure, fill: f64) -> Pressure {
+    const ENTER: [(f64, Pressure); 3] =
+        [(0.92, Pressure::Shed), (0.84, Pressure::Count), (0.70, Pressure::Few)];
+    // A tenth of the outbox lies between giving detail up and taking it back.
+    let level =
+        |fill: f64| ENTER.iter().find(|(from, _)| fill >= *from).map_or(Pressure::None, |(_, level)| *level);
+    level(fill).max(now.min(level(fill + 0.10)))
 }
 
 /// Waits as long as something moves.
@@ -191,17 +337,26 @@ impl Patience {
 
 fn count_untaken(batch: &Batch, from: usize, end: &mut DeliverEnd) {
     let untaken = &batch.metas[from..];
-    end.untaken_records += untaken.len() as u64;
+    end.untaken_records += untaken.iter().map(|meta| u64::from(meta.records)).sum::<u64>();
     end.untaken_lines += untaken.iter().map(|meta| meta.lines).sum();
 }
 
-fn explain(error: &OutputError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detail_is_given_up_in_steps_and_taken_back_later() {
+        #[track_caller]
+        fn check(now: Pressure, fill: f64, want: Pressure) {
+            assert_eq!(pressure(now, fill), want, "{now:?} at {fill}");
+        }
+        check(Pressure::None, 0.69, Pressure::None);
+        check(Pressure::None, 0.70, Pressure::Few);
+        check(Pressure::None, 0.95, Pressure::Shed);
+        check(Pressure::Shed, 0.85, Pressure::Shed);
+        check(Pressure::Shed, 0.81, Pressure::Count);
+        check(Pressure::Count, 0.61, Pressure::Few);
+        check(Pressure::Few, 0.59, Pressure::None);
     }
-    text
 }

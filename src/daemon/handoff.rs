@@ -1,30 +1,30 @@
-//! The hand-off between the data thread and the output thread: full batches one way, empty ones back.
+//! The hand-off between the data thread and the output thread: full epochs one way, empty ones back.
 //!
-//! Limit: `WAITING_MAX` batches of about [`BATCH_BYTES`] wait; then the data thread does. That is the back-pressure:
+//! Limit: `WAITING_MAX` epochs of about [`EPOCH_BYTES`] wait; then the data thread does. That is the back-pressure:
 //! files stay unread, a pipe's writer blocks.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use crate::engine::record::Batch;
+use super::epoch::Epoch;
 
-/// Batches are handed over from this size on, or when there is nothing else to do.
-pub const BATCH_BYTES: usize = 256 * 1024;
-/// Batches that wait for the output.
-const WAITING_MAX: usize = 2;
+/// An epoch is cut from this many bytes of records on, or when its time has come.
+pub const EPOCH_BYTES: usize = 512 << 10;
+/// Epochs that wait for the output thread.
+const WAITING_MAX: usize = 1;
 
 /// The data thread's end.
 #[derive(Debug)]
 pub struct Giver {
-    full: SyncSender<Batch>,
-    empty: Receiver<Batch>,
+    full: SyncSender<Box<Epoch>>,
+    empty: Receiver<Box<Epoch>>,
 }
 
 /// The output thread's end.
 #[derive(Debug)]
 pub struct Taker {
-    full: Receiver<Batch>,
-    empty: SyncSender<Batch>,
+    full: Receiver<Box<Epoch>>,
+    empty: SyncSender<Box<Epoch>>,
 }
 
 /// Both ends.
@@ -39,22 +39,22 @@ pub fn pair() -> (Giver, Taker) {
 pub struct Gone;
 
 impl Giver {
-    /// A batch to fill, with memory that was used before where there is some.
-    pub fn empty(&self) -> Batch {
+    /// An epoch to fill, with memory that was used before where there is some.
+    pub fn empty(&self) -> Box<Epoch> {
         self.empty.try_recv().unwrap_or_default()
     }
 
-    /// Hands a batch over; waits for room.
-    pub fn give(&self, batch: Batch) -> Result<(), Gone> {
-        self.full.send(batch).map_err(|_| Gone)
+    /// Hands an epoch over; waits for room.
+    pub fn give(&self, epoch: Box<Epoch>) -> Result<(), Gone> {
+        self.full.send(epoch).map_err(|_| Gone)
     }
 }
 
 /// What the taker met.
 #[derive(Debug)]
 pub enum Taken {
-    /// A batch.
-    Batch(Batch),
+    /// An epoch.
+    Epoch(Box<Epoch>),
     /// None came in time.
     Nothing,
     /// None will ever come again.
@@ -62,22 +62,22 @@ pub enum Taken {
 }
 
 impl Taker {
-    /// The next batch, waiting at most so long.
+    /// The next epoch, waiting at most so long.
     pub fn take(&self, at_most: Duration) -> Taken {
         match self.full.recv_timeout(at_most) {
-            Ok(batch) => Taken::Batch(batch),
+            Ok(epoch) => Taken::Epoch(epoch),
             Err(RecvTimeoutError::Timeout) => Taken::Nothing,
             Err(RecvTimeoutError::Disconnected) => Taken::End,
         }
     }
 
-    /// Gives a batch's memory back.
-    pub fn give_back(&self, mut batch: Batch) {
-        batch.clear();
-        // An unusually large batch is not kept: its memory would stay for the life of the process.
-        if batch.bytes.capacity() <= 4 * BATCH_BYTES {
+    /// Gives an epoch's memory back.
+    pub fn give_back(&self, mut epoch: Box<Epoch>) {
+        epoch.clear();
+        // An unusually large one is not kept: its memory would stay for the life of the process.
+        if epoch.capacity() <= 2 * EPOCH_BYTES {
             // Full means that enough empty ones are waiting; closed means that nobody needs one.
-            let _ = self.empty.try_send(batch);
+            let _ = self.empty.try_send(epoch);
         }
     }
 }

@@ -1,17 +1,20 @@
 //! One input at the data thread: what an input says becomes what the engine takes.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::data::Intake;
+use super::epoch::Epoch;
 use crate::engine::Source;
 use crate::engine::chunk::{Chunk, OriginId};
 use crate::engine::frame::Format;
 use crate::engine::line;
 use crate::engine::record::Reason;
 use crate::engine::record::envelope::{Container, Place};
+use crate::engine::state::Position;
 use crate::engine::storm::Collapse;
 use crate::input::stdin::{self, Stdin};
-use crate::input::tail::{self, Tail};
+use crate::input::tail::{self, SourceId, Tail};
 use crate::units::{Bytes, Monotonic, Now};
 
 /// What all sources of one input share.
@@ -35,8 +38,8 @@ pub struct Settings {
 pub struct Reader {
     input: Input,
     settings: Settings,
-    /// The engine's origin for each of the input's sources, in the order in which they were opened.
-    origins: Vec<OriginId>,
+    /// The engine's origin for each of the input's sources. A pipe is source 0.
+    origins: HashMap<SourceId, OriginId>,
     /// Why the input could not be read to its end.
     broken: Option<String>,
 }
@@ -60,18 +63,19 @@ pub struct Progress {
 impl Reader {
     /// Reads followed files.
     pub fn tail(tail: Tail, settings: Settings) -> Reader {
-        Reader { input: Input::Tail(Box::new(tail)), settings, origins: Vec::new(), broken: None }
+        Reader { input: Input::Tail(Box::new(tail)), settings, origins: HashMap::new(), broken: None }
     }
 
     /// Reads a pipe.
     pub fn stdin(stdin: Stdin, settings: Settings) -> Reader {
-        Reader { input: Input::Stdin(stdin), settings, origins: Vec::new(), broken: None }
+        Reader { input: Input::Stdin(stdin), settings, origins: HashMap::new(), broken: None }
     }
 
-    /// Sources opened so far; a pipe is one, also when nothing comes out of it.
+    /// Files that were found so far, also those that were read before this start; a pipe is one, also when nothing comes
+    /// out of it.
     pub fn sources(&self) -> usize {
-        match self.input {
-            Input::Tail(_) => self.origins.len(),
+        match &self.input {
+            Input::Tail(tail) => self.origins.len().max(tail.files_known()),
             Input::Stdin(_) => 1,
         }
     }
@@ -79,6 +83,25 @@ impl Reader {
     /// Why the input could not be read to its end.
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()
+    }
+
+    /// Takes those of the saved positions that are of its files, and leaves the others.
+    pub fn resume(&mut self, saved: Vec<Position>) -> Vec<Position> {
+        match &mut self.input {
+            Input::Tail(tail) => tail.resume(saved),
+            Input::Stdin(_) => saved,
+        }
+    }
+
+    /// How far each file was read that was read since the last call. Reading goes on behind the last line that was
+    /// accepted, so the caller must not have been interrupted between reading and the engine.
+    pub fn positions(&mut self, intake: &Intake, epoch: &mut Epoch) {
+        let Reader { input: Input::Tail(tail), origins, .. } = self else { return };
+        let unfinished = |source| origins.get(&source).and_then(|origin| intake.unfinished(*origin));
+        tail.positions(unfinished, &mut |moved| match moved {
+            tail::Moved::To(position) => epoch.positions.push(position),
+            tail::Moved::Gone(file) => epoch.positions_gone.push(file),
+        });
     }
 
     /// Takes at most `share` from the input into the engine.
@@ -100,16 +123,14 @@ impl Reader {
             Input::Stdin(stdin) => {
                 let progress = stdin.poll(share, &mut |event| match event {
                     stdin::Event::Data { offset, bytes } => {
-                        if origins.is_empty() {
-                            origins.push(intake.open(pipe_source(settings)));
-                        }
-                        let origin = origins[0];
+                        let origin =
+                            *origins.entry(SourceId(0)).or_insert_with(|| intake.open(pipe_source(settings)));
                         intake.data(Chunk { origin, offset, bytes }, now);
                     }
                     stdin::Event::Failed { reason } => *broken = Some(reason),
                 });
                 if progress.done {
-                    origins.iter().for_each(|origin| intake.end_generation(*origin, now));
+                    origins.values().for_each(|origin| intake.end_generation(*origin, now));
                 }
                 Progress { more: progress.more, done: progress.done, next_look: None }
             }
@@ -125,29 +146,29 @@ fn was_wanted(path: &Path) -> bool {
 fn on_tail(
     event: tail::Event<'_>,
     settings: &Settings,
-    origins: &mut Vec<OriginId>,
+    origins: &mut HashMap<SourceId, OriginId>,
     intake: &mut Intake,
     now: Now,
 ) {
-    use tail::Event;
+    use tail::{Event, Loss};
     match event {
         Event::Opened { source, path } => {
-            debug_assert_eq!(source.0 as usize, origins.len(), "sources are numbered as they come");
-            origins.push(intake.open(file_source(path, settings)));
+            origins.insert(source, intake.open(file_source(path, settings)));
         }
         Event::Data { source, offset, bytes } => {
-            intake.data(Chunk { origin: origins[source.0 as usize], offset, bytes }, now);
+            intake.data(Chunk { origin: origins[&source], offset, bytes }, now);
         }
-        Event::GenerationEnded { source } => intake.end_generation(origins[source.0 as usize], now),
-        Event::Truncated { source, lost } => {
-            tracing::warn!(source = source.0, lost_bytes = lost.0, "a followed file was truncated");
-            intake.lost(origins[source.0 as usize], Reason::Truncated, lost, now);
+        Event::GenerationEnded { source } => intake.end_generation(origins[&source], now),
+        Event::Lost { source, why, path, lost, read, .. } => {
+            let path = path.display();
+            tracing::error!(%path, ?why, read, lost_bytes = lost.0, "bytes were gone before they were read");
+            let reason = if why == Loss::Truncated { Reason::Truncated } else { Reason::Vanished };
+            intake.lost(origins[&source], reason, lost, now);
         }
-        Event::Vanished { source, lost } => {
-            tracing::error!(source = source.0, lost_bytes = lost.0, "a file was deleted before it was read");
-            intake.lost(origins[source.0 as usize], Reason::Vanished, lost, now);
+        Event::Skipped { nuls, .. } => {
+            tracing::warn!(nuls = nuls.0, "a file begins with NULs; they are skipped")
         }
-        Event::Closed { source } => intake.close(origins[source.0 as usize], now),
+        Event::Closed { source } => intake.close(origins[&source], now),
         Event::Refused { path, reason } => {
             tracing::warn!(path = %path.display(), reason, "cannot read a matched file")
         }

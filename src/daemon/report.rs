@@ -30,6 +30,15 @@ impl Report {
             && self.broken_inputs.is_empty()
     }
 
+    /// Whether everything that was read is delivered, or waits in the outbox for the next start.
+    pub fn is_safe(&self) -> bool {
+        let kept = self.delivery.kept.is_some() && self.delivery.standing.refused.records == 0;
+        self.ledger.conservation_error == 0
+            && (kept || self.delivery.undelivered_records() == 0)
+            && self.delivery.error.is_none()
+            && self.broken_inputs.is_empty()
+    }
+
     /// The ledger as one JSON object (`interface.md`).
     pub fn to_json(&self) -> serde_json::Value {
         let ledger = &self.ledger;
@@ -42,7 +51,7 @@ impl Report {
             "lines_open": ledger.lines_open.0,
             "lines_partial": ledger.lines_partial.0,
             "records_out": ledger.records_out,
-            "records_delivered": self.delivery.standing.acked_records,
+            "records_delivered": self.delivery.delivered_records(),
             "records_undelivered": self.delivery.undelivered_records(),
             "lines_undelivered": self.delivery.undelivered_lines().0,
             "bytes_out": ledger.bytes_out.0,
@@ -81,7 +90,12 @@ impl Report {
         if late > 0 {
             let lines = self.delivery.undelivered_lines() - refused.lines;
             let why = self.delivery.standing.trouble.as_deref().unwrap_or("the time was over");
-            all.push(format!("{late} records ({lines} lines) were not delivered: {why}"));
+            let kept =
+                self.delivery.kept.as_ref().map(|kept| {
+                    format!("; they wait in {} and are sent at the next start", kept.dir.display())
+                });
+            let kept = kept.unwrap_or_default();
+            all.push(format!("{late} records ({lines} lines) were not delivered: {why}{kept}"));
         }
         all
     }
@@ -109,7 +123,7 @@ impl fmt::Display for Report {
         row("  unaccounted for", grouped(ledger.conservation_error), "must be 0")?;
         row("templates", grouped(ledger.templates), "")?;
         row("records out", grouped(ledger.records_out), &size(ledger.bytes_out.0))?;
-        row("  delivered", grouped(self.delivery.standing.acked_records), "")?;
+        row("  delivered", grouped(self.delivery.delivered_records()), "")?;
         if let Some(wire) = self.delivery.standing.bytes_wire {
             row("on the wire", size(wire.0), &times_smaller(ledger.bytes_in.0, wire.0))?;
         }

@@ -115,6 +115,8 @@ fn config(folder: &Path, destination: Destination, json: bool) -> Config {
     config.identity.service = "api-gateway".to_owned();
     config.identity.instance = "demo-1".to_owned();
     send_to(&destination, json, &mut config);
+    // A demonstration leaves nothing behind, and must not meet the sidecar of this machine.
+    config.outbox.dir = Some(folder.join("state"));
     config
 }
 

@@ -1,5 +1,7 @@
 //! `inputs`: where bytes come from.
 
+use std::path::PathBuf;
+
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::TimeZone;
 
@@ -14,11 +16,11 @@ use crate::engine::frame::Format;
 use crate::engine::storm::Collapse;
 use crate::input::tail;
 
-const KNOWN: [&str; 9] =
-    ["type", "include", "exclude", "from", "format", "collapse", "labels", "timezone", "multiline"];
+const KNOWN: [&str; 10] =
+    ["type", "include", "exclude", "roots", "from", "format", "collapse", "labels", "timezone", "multiline"];
 const LATER: [Later; 1] = [later("multiline", "null")];
 /// Keys that only make sense for files.
-const FILES_ONLY: [&str; 3] = ["include", "exclude", "from"];
+const FILES_ONLY: [&str; 4] = ["include", "exclude", "roots", "from"];
 /// Bytes in the name of an input, which is a label of metrics.
 const NAME_MAX: usize = 64;
 
@@ -90,12 +92,12 @@ fn check_tail(keys: &Keys<'_>, findings: &mut Findings) -> tail::Options {
         keys.missing("include", "the list is empty: nothing would be read", findings);
     }
     options.from = keys.word("from", &FROM, options.from, findings);
-    if let Some(entry) = keys.some("from")
-        && options.from == tail::From::Checkpoint
+    options.roots = keys.texts("roots", findings).into_iter().map(|root| PathBuf::from(root.text)).collect();
+    if let Some(root) = options.roots.iter().find(|root| !root.is_absolute())
+        && let Some(entry) = keys.some("roots")
     {
-        let message =
-            "positions are not stored yet: after a restart, reading begins at the start of each file";
-        findings.warn(entry.place.clone(), message);
+        let message = format!("`{}` must be directories from / on, not {:?}", keys.full("roots"), root);
+        findings.fault(entry.place.clone(), message);
     }
     options
 }

@@ -16,6 +16,7 @@ use super::interpolate::Environment;
 use super::tree::Node;
 use super::{Config, Durability, LineConfig, Outbox, WhenFull};
 use crate::engine::storm;
+use crate::outbox::SIZE_MIN;
 use crate::units::Bytes;
 
 /// The keys at the top of a config.
@@ -135,42 +136,24 @@ fn check_budget(keys: &Keys<'_>, default: Bytes, findings: &mut Findings) -> Byt
     keys.size("memory_max", Bytes(16 * MIB)..=Bytes(64 * GIB), default, findings)
 }
 
-/// The outbox is not built yet, so whatever is asked of it beyond the defaults is told to have no effect.
 fn check_outbox(keys: &Keys<'_>, findings: &mut Findings) -> Outbox {
     let mut outbox = Outbox::default();
     let Some(entry) = keys.some("outbox") else { return outbox };
     let known = ["dir", "size_max", "durability", "when_full"];
     let keys = Keys::open(entry, "outbox", &known, findings);
     outbox.dir = keys.text("dir", findings).map(|dir| dir.text.into());
-    outbox.size_max = keys.size("size_max", Bytes(8 * MIB)..=Bytes(TIB), outbox.size_max, findings);
+    outbox.size_max = keys.size("size_max", SIZE_MIN..=Bytes(TIB), outbox.size_max, findings);
     let durability = [("disk", Durability::Disk), ("process", Durability::Process)];
     outbox.durability = keys.word("durability", &durability, outbox.durability, findings);
     let when_full = [("block", WhenFull::Block), ("degrade", WhenFull::Degrade)];
     outbox.when_full = keys.word("when_full", &when_full, outbox.when_full, findings);
-    if let Some(entry) = keys.some("dir") {
-        let message =
-            "positions and unsent records are not stored yet: `outbox.dir` has no effect in this version";
-        findings.warn(entry.place.clone(), message);
-    }
-    let default = Outbox::default();
-    let changed = [
-        ("size_max", outbox.size_max != default.size_max),
-        ("durability", outbox.durability != default.durability),
-        ("when_full", outbox.when_full != default.when_full),
-    ];
-    for (name, _) in changed.iter().filter(|(_, changed)| *changed) {
-        if let Some(entry) = keys.entry(name) {
-            let message = format!("nothing is stored yet: `outbox.{name}` has no effect in this version");
-            findings.warn(entry.place.clone(), message);
-        }
-    }
     outbox
 }
 
 #[cfg(test)]
 mod tests {
     use crate::config::tests::load_text;
-    use crate::config::{Output, Sources, load};
+    use crate::config::{Durability, Output, Sources, WhenFull, load};
     use crate::units::Bytes;
 
     /// What is said about `text`, all of it.
@@ -302,6 +285,7 @@ error: `storm.quiet` must be a time, not `5`
         check("line: {length_max: 1GB}", &["1:20 `line.length_max` must be from 1KiB to 16MiB, not 1GB"]);
         check("budget: {memory_max: 1}", &["1:22 `budget.memory_max` must be from 16MiB to 64GiB, not 1"]);
         check("shutdown_timeout: 2h", &["1:19 `shutdown_timeout` must be from 0s to 1h, not 2h"]);
+        check("outbox: {size_max: 8MB}", &["1:20 `outbox.size_max` must be from 8MiB to 1TiB, not 8MB"]);
         check(
             "outbox: {durability: dsk}",
             &["1:22 `outbox.durability` cannot be the text `dsk`, did you mean `disk`?"],
@@ -446,7 +430,7 @@ error: `storm.quiet` must be a time, not `5`
         check("outputs: {file: {path: /x, max_size: large}}", 2, 0);
         check("outputs: {kafka: {topic: t, brokers: ['a:1'], alerts_topic: alerts}}", 0, 1);
         check("outputs: {kafka: {topic: t, brokers: ['a:1'], alerts_topic: pages}}", 1, 0);
-        check("outbox: {dir: /x, durability: process}", 0, 2);
+        check("outbox: {dir: /x, size_max: 8MiB, durability: process, when_full: degrade}", 0, 0);
     }
 
     #[test]
@@ -465,6 +449,7 @@ outputs:
   blackhole:
 budget: { memory_max: 64MiB }
 storm: { quiet: 1m30s }
+outbox: { dir: /x, size_max: 1GiB, durability: process, when_full: degrade }
 ";
         let (config, warnings) = load_text(text).unwrap_or_else(|faults| panic!("{faults}"));
         let [Output::Kafka(kafka), Output::Console { json: true }] = config.outputs.as_slice() else {
@@ -474,6 +459,9 @@ storm: { quiet: 1m30s }
         assert_eq!(kafka.sasl.as_ref().map(|sasl| sasl.password_file.clone()), Some("/p".into()));
         assert_eq!(kafka.extra, crate::config::tests::pairs(&[("linger.ms", "5"), ("client.rack", "r1")]));
         assert_eq!((config.memory_max, config.storm.quiet.as_secs()), (Bytes(64 << 20), 90));
+        let outbox = config.outbox.options("/elsewhere".into());
+        assert_eq!((outbox.dir.to_str(), outbox.size_max), (Some("/x"), Bytes(1 << 30)));
+        assert_eq!((outbox.durability, config.outbox.when_full), (Durability::Process, WhenFull::Degrade));
         assert_eq!(warnings.len(), 1, "an empty output is told: {warnings:?}");
     }
 }

@@ -1,0 +1,375 @@
+//! From epochs to the output: commit first, then offer; what the output cannot take now is read back from the outbox
+//! when it can.
+//!
+//! Invariant (delivery.md R1): nothing reaches the output before its epoch is committed. Records are offered in the
+//! order of their numbers; after a failure of the output they are offered again from the first one that is not
+//! acknowledged, with the same ids and bytes.
+//! Limit: one batch in memory beside what the output itself holds.
+//! Without an outbox, the batch in memory is all there is: the next epoch waits until it is taken.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::epoch::Epoch;
+use super::feedback::{Feedback, Tell};
+use super::refused::{Answer, Refused};
+use crate::engine::record::{Batch, Lost, Reason};
+use crate::outbox::{self, Store, StoreError, Unsent};
+use crate::output::{Output, OutputError, Standing};
+use crate::units::{Lines, Monotonic, Now};
+
+/// How far the ack cursor on disk may lag when no epoch carries it (delivery.md R4).
+const ACK_EVERY: Duration = Duration::from_secs(1);
+/// How often the files with the credentials are looked at while there is trouble.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The output with what stands before it.
+pub struct Ship {
+    output: Output,
+    store: Option<Store>,
+    feedback: Arc<Feedback>,
+    /// What the destination refuses.
+    refused: Refused,
+    /// The records that are being offered, and how many messages of them were taken.
+    pending: Option<(Batch, usize)>,
+    /// The number of the next record to offer, once `pending` is taken.
+    next: u64,
+    /// Every record up to this number is committed.
+    committed: u64,
+    /// The ack cursor with which the outbox was opened: the output knows only what it was given.
+    carried: u64,
+    /// The ack cursor in the outbox.
+    stored: u64,
+    /// When it was stored.
+    stored_at: Monotonic,
+    /// When the credentials were looked at. A time of its own: epochs store the ack cursor ten times a second.
+    looked_at: Monotonic,
+}
+
+/// Why an epoch is not committed.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Not now: there is no room, or the disk failed and the outbox was opened again. The same epoch may be tried again.
+    Later(String),
+    /// Never: the outbox numbers its records otherwise by now, or cannot hold the epoch. A new process goes on from what
+    /// is committed.
+    Never(String),
+}
+
+impl Ship {
+    /// Ships through `output` what is committed to `store`, beginning behind its ack cursor.
+    pub fn new(
+        output: Output,
+        store: Option<Store>,
+        dead_letters: PathBuf,
+        [acked, next_seq]: [u64; 2],
+        feedback: Arc<Feedback>,
+    ) -> Ship {
+        Ship {
+            output,
+            store,
+            feedback,
+            refused: Refused::new(dead_letters),
+            pending: None,
+            next: acked + 1,
+            committed: next_seq - 1,
+            carried: acked,
+            stored: acked,
+            stored_at: Monotonic::default(),
+            looked_at: Monotonic::default(),
+        }
+    }
+
+    /// Whether the next epoch may come.
+    pub fn takes(&self) -> bool {
+        self.store.is_some() || self.pending.is_none()
+    }
+
+    /// Whether records wait to be offered.
+    pub fn waits(&self) -> bool {
+        self.pending.is_some() || self.next <= self.committed
+    }
+
+    /// Makes messages of the records, as they will be stored and sent.
+    ///
+    /// # Errors
+    /// When they cannot be compressed.
+    pub fn pack(&mut self, epoch: &mut Epoch) -> Result<(), OutputError> {
+        self.output.pack(&mut epoch.batch)
+    }
+
+    /// Commits an epoch. Its records go on to the output at once where nothing stands before them; else they are read
+    /// back when their turn comes. On a refusal nothing has changed, and the epoch may be tried again.
+    pub fn commit(&mut self, epoch: &mut Epoch, now: Now) -> Result<(), Refusal> {
+        let acked = self.acked();
+        let Some(store) = &mut self.store else {
+            self.pending = (!epoch.batch.is_empty()).then(|| (std::mem::take(&mut epoch.batch), 0));
+            return Ok(());
+        };
+        let first = self.committed + 1;
+        let row = outbox::Epoch {
+            batch: &epoch.batch,
+            changes: &epoch.changes,
+            positions: &epoch.positions,
+            positions_gone: &epoch.positions_gone,
+            told: &epoch.told,
+            acked,
+        };
+        if let Err(error) = store.commit(&row) {
+            let last = epoch.changes.totals.next_seq;
+            let stored = refusal(store, &error, first, last)?;
+            debug_assert!(stored, "an epoch that is not stored is a refusal");
+        }
+        (self.stored, self.stored_at) = (acked, now.arrival);
+        self.committed = epoch.changes.totals.next_seq - 1;
+        if self.pending.is_none() && self.next == first && !epoch.batch.is_empty() {
+            self.pending = Some((std::mem::take(&mut epoch.batch), 0));
+            self.next = self.committed + 1;
+        }
+        Ok(())
+    }
+
+    /// Offers what waits until the output is full. True when something was taken.
+    ///
+    /// # Errors
+    /// What ends the output and cannot be cured by a new producer.
+    pub fn feed(&mut self, now: Now) -> Result<bool, OutputError> {
+        let mut any = false;
+        loop {
+            if self.pending.is_none() && !self.read_back()? {
+                return Ok(any);
+            }
+            let Some((batch, taken)) = &mut self.pending else { return Ok(any) };
+            match self.output.offer(batch, *taken, now) {
+                Ok(0) => return Ok(any),
+                Ok(more) => {
+                    any = true;
+                    *taken += more;
+                    if *taken >= batch.metas.len() {
+                        self.pending = None;
+                    }
+                }
+                Err(OutputError::Broken { reason }) if self.store.is_some() => {
+                    tracing::error!("the Kafka producer is broken and is made anew: {reason}");
+                    self.rewind()?;
+                    return Ok(any);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Gets the next stored records. False when there are none, or they cannot be read now.
+    fn read_back(&mut self) -> Result<bool, OutputError> {
+        let Some(store) = &mut self.store else { return Ok(false) };
+        while self.next <= self.committed {
+            match store.unsent(self.next) {
+                Ok(Some(Unsent::Batch(batch))) => {
+                    // The output passes over records that it has had; packed messages are offered from the first.
+                    self.next = batch.last_seq().map_or(self.next, |last| last + 1);
+                    self.pending = Some((batch, 0));
+                    return Ok(true);
+                }
+                Ok(Some(Unsent::Lost(loss))) => {
+                    self.next = loss.last_seq + 1;
+                    self.feedback.tell(Tell {
+                        reason: Reason::StoreDamaged,
+                        message: format!(
+                            "records {} to {} were damaged in the outbox before they were delivered",
+                            loss.first_seq, loss.last_seq
+                        ),
+                        lost: Lost {
+                            lines: loss.lines,
+                            records: Some(loss.last_seq - loss.first_seq + 1),
+                            bytes: None,
+                        },
+                        loss: Some(loss),
+                        stream: None,
+                        uncounted: Lines(0),
+                    });
+                }
+                // Nothing is stored although it was committed: only where it was acknowledged meanwhile.
+                Ok(None) => self.next = self.committed + 1,
+                Err(error) => {
+                    tracing::error!("cannot read the outbox: {}", explain(&error));
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// A new producer, and everything that is not acknowledged once more. When none can be made (a certificate is half
+    /// written, say), that is told and tried again.
+    fn rewind(&mut self) -> Result<(), OutputError> {
+        let acked = self.acked();
+        if let Err(error) = self.output.reopen() {
+            tracing::error!("{}", explain(&error));
+            return Ok(());
+        }
+        self.pending = None;
+        self.next = acked + 1;
+        Ok(())
+    }
+
+    /// Answers what the destination refused: a smaller or re-stamped replacement once, then the dead-letter file.
+    fn answer_refusals(&mut self, now: Now) {
+        let refusals = self.output.take_refusals();
+        let Some(store) = &mut self.store else {
+            return refusals.iter().for_each(|refusal| self.output.settle(refusal.seq));
+        };
+        for refusal in refusals {
+            match self.refused.answer(&refusal, store, now) {
+                Answer::Resend(batch, stamp) => self.output.resend(&batch, stamp, now),
+                Answer::Laid(tell) => {
+                    self.feedback.tell(tell);
+                    self.output.settle(refusal.seq);
+                }
+            }
+        }
+    }
+
+    /// Sends what lingers, and stores the ack cursor now and then.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn tend(&mut self, now: Now) -> Result<(), OutputError> {
+        self.output.tend(now);
+        if self.output.standing().needs_reopening && self.store.is_some() {
+            self.rewind()?;
+        }
+        self.answer_refusals(now);
+        if now.arrival >= self.stored_at + ACK_EVERY {
+            self.store_acks(now);
+        }
+        if now.arrival >= self.looked_at + LOOK_EVERY {
+            self.looked_at = now.arrival;
+            self.renew_credentials()?;
+        }
+        Ok(())
+    }
+
+    /// A secret that was corrected is the cure of what nothing else cures.
+    fn renew_credentials(&mut self) -> Result<(), OutputError> {
+        if self.output.standing().trouble.is_some() && self.output.credentials_changed() {
+            tracing::info!("the files with the credentials have changed and are read again");
+            self.rewind()?;
+        }
+        Ok(())
+    }
+
+    /// Stores the ack cursor if it moved. A failure is told and costs nothing but records that are sent again.
+    pub fn store_acks(&mut self, now: Now) {
+        let acked = self.acked();
+        let Some(store) = &mut self.store else { return };
+        if acked == self.stored {
+            return;
+        }
+        self.stored_at = now.arrival;
+        match store.acknowledge(acked) {
+            Ok(()) => self.stored = acked,
+            Err(error) => tracing::warn!("cannot store what was delivered: {}", explain(&error)),
+        }
+    }
+
+    /// The fate of every record up to this number is known.
+    pub fn acked(&self) -> u64 {
+        self.output.standing().acked_upto.max(self.carried)
+    }
+
+    /// The ack cursor with which the outbox was opened.
+    pub fn carried(&self) -> u64 {
+        self.carried
+    }
+
+    /// Every record up to this number is committed.
+    pub fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    /// Whether there is an outbox.
+    pub fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// How the output stands.
+    pub fn standing(&self) -> Standing {
+        self.output.standing()
+    }
+
+    /// The share of the outbox that is in use; `None` where there is none.
+    pub fn fill(&mut self) -> Option<f64> {
+        let store = self.store.as_mut()?;
+        let used = store.used().ok()?;
+        Some(used.0 as f64 / store.payload_max().0.max(1) as f64)
+    }
+
+    /// Pushes out what lingers in the output.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn flush(&mut self) -> Result<(), OutputError> {
+        self.output.flush()
+    }
+
+    /// Waits for room or progress in the output.
+    pub fn wait(&mut self, at_most: Duration) {
+        self.output.wait(at_most);
+    }
+
+    /// The lines that wait in the outbox behind this number. Reads one epoch.
+    ///
+    /// # Errors
+    /// When the outbox cannot be read.
+    pub fn lines_behind(store: &mut Store, acked: u64) -> Result<Lines, StoreError> {
+        let waiting = store.waiting().lines;
+        let Some(Unsent::Batch(batch)) = store.unsent(acked + 1)? else { return Ok(waiting) };
+        // A packed message arrives whole or not at all, so its lines are counted by its last record.
+        let arrived: Lines = (0..batch.metas.len())
+            .filter(|index| batch.seqs(*index).all(|seq| seq <= acked))
+            .map(|index| batch.metas[index].lines)
+            .sum();
+        Ok(Lines(waiting.0.saturating_sub(arrived.0)))
+    }
+
+    /// Ends it all: the records that nobody took, for who has no outbox; the output; the outbox.
+    pub fn into_parts(self) -> (Option<(Batch, usize)>, Output, Option<Store>) {
+        (self.pending, self.output, self.store)
+    }
+}
+
+/// What a failed commit comes to: `Ok` where the epoch was stored after all. `first` is the number of its first record,
+/// `next` the one behind its last.
+fn refusal(store: &mut Store, error: &StoreError, first: u64, next: u64) -> Result<bool, Refusal> {
+    let reason = explain(error);
+    if !error.needs_reopen() {
+        return Err(match error {
+            StoreError::TooLarge { .. } => Refusal::Never(reason),
+            _ => Refusal::Later(reason),
+        });
+    }
+    let lane = store.lane();
+    tracing::error!("{reason}: the outbox is closed, checked and opened again");
+    // A lane id that would be needed means that this process cannot go on; the next one mints its own.
+    if let Err(error) = store.reopen(&mut || lane) {
+        return Err(Refusal::Later(format!("{reason}; opening it again: {}", explain(&error))));
+    }
+    match store.next_seq() {
+        stored if stored == next && next > first => Ok(true),
+        stored if stored == first => Err(Refusal::Later(reason)),
+        _ => Err(Refusal::Never(format!("{reason}; the outbox lost committed records"))),
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
