@@ -7,11 +7,13 @@
 //! | `golden` | whole runs against `tests/golden/<case>/expected` |
 //! | `cli` | the real program on input that ends, and on bad input |
 //! | `daemon` | the real program while it runs: rotation, signals, memory |
+//! | `rig` | lines that say who they are, and the judge of what arrives; used by `broker` |
 //! | `support` | nothing of squall; what the other modules stand on, tested in place |
 
 mod broker;
 mod cli;
 mod daemon;
 mod golden;
+mod rig;
 mod support;
 mod tidy;

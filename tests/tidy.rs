@@ -39,9 +39,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "daemon",
         &["config", "engine", "input", "outbox", "output", "retention", "status", "terminal", "units"],
     ),
+    // What a consumer does with ids.
+    ("dedup", &["engine"]),
     // Made-up input for the demo, tests and benches.
     ("corpus", &["engine", "units"]),
-    ("cli", &["config", "corpus", "daemon", "engine", "terminal", "units"]),
+    // `outbox` for the audit, which works where no daemon runs.
+    ("cli", &["config", "corpus", "daemon", "dedup", "engine", "outbox", "terminal", "units"]),
     ("main", &["cli"]),
 ];
 
@@ -53,7 +56,7 @@ const STAGES: &[&str] = &[
 ];
 
 /// The modules that know neither a clock nor the world.
-const PURE: &[&str] = &["corpus", "engine", "terminal", "units"];
+const PURE: &[&str] = &["corpus", "dedup", "engine", "terminal", "units"];
 
 /// The one file that may hold `unsafe` code.
 const UNSAFE: &str = "engine/template/mask/avx2.rs";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -11,12 +12,19 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::process::remembers;
+
+use crate::support::process::program;
 
 /// A running squall. Killed when dropped before its end.
 pub(super) struct Sidecar {
     process: Child,
     output: Receiver<String>,
     messages: Arc<Messages>,
+    /// Where it keeps what it must remember, unless the test says where.
+    _state: TempDir,
 }
 
 /// See [`Sidecar::watch`].
@@ -51,8 +59,12 @@ impl Sidecar {
 
     /// Starts `squall` with something on its standard input.
     pub(super) fn start_reading(args: &[&str], stdin: impl Into<Stdio>) -> Sidecar {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        let mut command = Command::new(program());
         command.args(args).env("NO_COLOR", "1");
+        let state = tempfile::tempdir().expect("a folder");
+        if remembers(args) {
+            command.arg("--state").arg(state.path());
+        }
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("squall starts");
         let (mut stdout, stderr) =
@@ -71,7 +83,7 @@ impl Sidecar {
                 kept.push(line.expect("messages are text"));
             }
         });
-        Sidecar { process, output, messages }
+        Sidecar { process, output, messages, _state: state }
     }
 
     /// Waits until it has said this on standard error.
@@ -92,7 +104,7 @@ impl Sidecar {
 
     /// Waits until something is so that can only be seen by looking.
     #[track_caller]
-    pub(super) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+    pub(super) fn wait_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         for _ in 0..WAIT_MAX.as_millis() {
             if is_so() {
                 return;
@@ -112,6 +124,11 @@ impl Sidecar {
         self.watch().number("status", "VmHWM:").expect("squall still runs") * 1024
     }
 
+    /// What it has said so far.
+    pub(super) fn messages(&self) -> Vec<String> {
+        self.messages.all()
+    }
+
     /// What the kernel knows of it, for other threads.
     pub(super) fn watch(&self) -> Watch {
         Watch { process: self.process.id() }
@@ -119,7 +136,32 @@ impl Sidecar {
 
     /// Asks it to end, as Docker and Kubernetes do.
     pub(super) fn terminate(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("squall still runs");
+        self.signal(Signal::TERM);
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("squall still runs");
+    }
+
+    /// Ends it without a word, as the kernel would when memory runs out. Returns what it has said.
+    pub(super) fn kill(mut self) -> Vec<String> {
+        self.process.kill().expect("squall still runs");
+        self.process.wait().expect("squall ends");
+        self.messages.all()
+    }
+
+    /// Waits until it has read something of a file whose path begins like this, not only what it needs to start.
+    #[track_caller]
+    pub(super) fn wait_for_reading(&self, path: &Path) {
+        const SOMETHING: u64 = 64 * 1024;
+        let watch = self.watch();
+        let mut before = None;
+        self.wait_until("the log to be read", || {
+            if before.is_none() && watch.holds_open(path) {
+                before = watch.bytes_read();
+            }
+            before.is_some_and(|before| watch.bytes_read() > Some(before + SOMETHING))
+        });
     }
 
     /// Waits for its end.
@@ -142,6 +184,14 @@ impl Watch {
     /// What it has read from files and pipes; `None` once it has ended.
     pub(super) fn bytes_read(self) -> Option<u64> {
         self.number("io", "rchar:")
+    }
+
+    /// Whether it has a file open whose path begins like this: a rotated one has the name of the live one in front.
+    fn holds_open(self, path: &Path) -> bool {
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", self.process)) else { return false };
+        let targets = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let begins = path.to_string_lossy();
+        targets.into_iter().any(|target| target.to_string_lossy().starts_with(&*begins))
     }
 
     fn number(self, file: &str, name: &str) -> Option<u64> {

@@ -34,7 +34,8 @@ fn nobody_listens() {
     sidecar.terminate();
     let ended = sidecar.end();
 
-    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    // Nothing is lost: the next start sends it.
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
     let (records, lines) = (ended.number("records_out"), ended.number("lines_in"));
     assert!(lines > 0 && records > 0, "{ended:#?}");
     let counts =
@@ -105,7 +106,7 @@ fn the_topic_never_comes() {
 }
 
 /// A broker whose process stands still keeps its connections and answers nothing. More is written meanwhile
-/// than may be in flight, so squall has to stop reading.
+/// than may be in flight; squall reads it all the same, into the outbox, and memory stays what it is.
 #[test]
 #[ignore = "needs a broker"]
 fn the_broker_stands_still() {
@@ -127,7 +128,8 @@ fn the_broker_stands_still() {
     file.write_all(rest).expect("many lines");
     let trouble = format!("{} does not confirm what was sent", broker.address());
     sidecar.wait_for_message(&trouble);
-    let (read, memory) = (sidecar.bytes_read(), sidecar.memory_peak());
+    sidecar.wait_for_bytes_read((first.len() + rest.len()) as u64);
+    let memory = sidecar.memory_peak();
     broker.resume();
     wait_for_record(&broker, topic, written.last_text());
     let memory = memory.max(sidecar.memory_peak());
@@ -137,8 +139,7 @@ fn the_broker_stands_still() {
     let told = Told::read(&broker, topic);
     told.check(&written);
     told.check_ledger(&ended);
-    println!("{topic}: {memory} bytes of memory at most, {read} of {} bytes read meanwhile", rest.len());
-    assert!(read < rest.len() as u64, "it read all {read} bytes although nothing left");
+    println!("{topic}: {memory} bytes of memory at most, {} bytes read meanwhile", rest.len());
     assert!(memory <= MEMORY_MAX, "{memory} bytes of memory");
     assert_eq!(ended.messages_with(&trouble).len(), 1, "{ended:#?}");
 }

@@ -1,5 +1,6 @@
 //! The program as a script sees it: arguments and files in, records, messages and an exit code out.
 
+mod audit;
 mod bad_input;
 mod closed_pipes;
 mod demo;

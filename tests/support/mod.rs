@@ -1,7 +1,9 @@
 //! What the integration tests stand on.
 
 pub(crate) mod broker;
+pub(crate) mod certificates;
 pub(crate) mod incident;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod records;
 pub(crate) mod source;

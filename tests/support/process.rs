@@ -4,6 +4,7 @@
 //! Clocks are banned in this crate, so the time waited is counted in looks.
 //! The environment is empty but for a fixed `HOSTNAME`: what a developer has exported changes no test.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{PipeWriter, Read, Write};
 use std::os::unix::process::ExitStatusExt as _;
@@ -18,12 +19,28 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The machine's name in every record.
 pub(crate) const HOST: &str = "testhost";
 
-/// `squall` with these arguments, to be run in `folder`.
+/// The program under test. `SQUALL_TEST_PROGRAM` names another one: a release build, say.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("SQUALL_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_squall").into())
+}
+
+/// `squall` with these arguments, to be run in `folder`. What it must remember it keeps in `folder/state`: the default
+/// is the machine's own.
 pub(crate) fn squall<'a>(folder: &Path, args: impl IntoIterator<Item = &'a str>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
-    command.current_dir(folder).args(args).env_clear().env("HOSTNAME", HOST);
+    let mut command = Command::new(program());
+    let args: Vec<&str> = args.into_iter().collect();
+    command.current_dir(folder).args(&args).env_clear().env("HOSTNAME", HOST);
+    if remembers(&args) {
+        command.args(["--state", "state"]);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Whether `squall` with these arguments would use the machine's state directory.
+pub(crate) fn remembers(args: &[&str]) -> bool {
+    let only_looks = args.iter().any(|arg| matches!(*arg, "console" | "blackhole"));
+    args.first() == Some(&"run") && !only_looks && !args.contains(&"--state")
 }
 
 /// Runs `squall` to its end.
