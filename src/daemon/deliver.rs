@@ -31,12 +31,15 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 pub struct DeliverEnd {
     /// How the output stood at the end.
     pub standing: Standing,
-    /// Records delivered by the processes before this one, of those that the ledger counts.
-    pub carried_records: u64,
+    /// The ack cursor in the outbox: every record up to this number was delivered or refused, by this process or one
+    /// before it. `None` without an outbox.
+    pub acked: Option<u64>,
     /// Records that were never even taken by the output, and are in no outbox.
     pub untaken_records: u64,
     /// The lines that they stand for.
     pub untaken_lines: Lines,
+    /// An epoch was not committed at the end. What it had read is read again by the next start, where it can be.
+    pub uncommitted: bool,
     /// What waits in the outbox for the next start.
     pub kept: Option<Kept>,
     /// The output broke and cannot be used any more.
@@ -59,23 +62,26 @@ impl DeliverEnd {
     pub fn undelivered_records(&self) -> u64 {
         let on_the_way = match &self.kept {
             Some(kept) => kept.records,
-            None => self.untaken_records + self.standing.in_flight_records,
+            None => self.standing.in_flight_records,
         };
-        on_the_way + self.standing.refused.records
+        on_the_way + self.untaken_records + self.standing.refused.records
     }
 
     /// Records whose arrival is proved, of all those that the ledger counts.
     pub fn delivered_records(&self) -> u64 {
-        self.carried_records + self.standing.acked_records
+        match self.acked {
+            Some(acked) => acked.saturating_sub(self.standing.refused.records),
+            None => self.standing.acked_records,
+        }
     }
 
     /// The lines that they stand for.
     pub fn undelivered_lines(&self) -> Lines {
         let on_the_way = match &self.kept {
             Some(kept) => kept.lines,
-            None => self.untaken_lines + self.standing.in_flight_lines,
+            None => self.standing.in_flight_lines,
         };
-        on_the_way + self.standing.refused.lines
+        on_the_way + self.untaken_lines + self.standing.refused.lines
     }
 }
 
@@ -91,8 +97,6 @@ pub struct DeliverThread {
     pub degrades: bool,
     /// The state directory, where there is one.
     pub dir: Option<PathBuf>,
-    /// Records that were delivered before this process.
-    pub carried_records: u64,
     /// Says until when to try.
     pub stop: Arc<Stop>,
     /// How the output stands, for everybody.
@@ -127,7 +131,7 @@ impl DeliverThread {
             given_up: false,
             ended: false,
             flushed: false,
-            end: DeliverEnd { carried_records: self.carried_records, ..DeliverEnd::default() },
+            end: DeliverEnd::default(),
         };
         loop {
             match self.turn(&mut work) {
@@ -215,6 +219,8 @@ impl DeliverThread {
             Err(Refusal::Never(reason)) => {
                 tracing::error!("{reason}");
                 work.end.error = Some(reason);
+                work.end.uncommitted = true;
+                count_untaken(&epoch.batch, 0, &mut work.end);
                 return self.stop_at_once();
             }
         };
@@ -274,6 +280,7 @@ impl DeliverThread {
                     tracing::warn!("cannot store what was delivered: {}", explain(&error));
                 }
                 let lines = Ship::lines_behind(&mut store, acked).unwrap_or(store.waiting().lines);
+                end.acked = Some(acked);
                 end.kept =
                     Some(Kept { records: committed - acked, lines, dir: self.dir.unwrap_or_default() });
                 if let Err(error) = store.close() {
@@ -289,18 +296,16 @@ impl DeliverThread {
         end
     }
 
-    /// Commits an epoch without offering it. What is not committed is read again by the next start, from files at least;
-    /// without an outbox it is lost, and counted.
+    /// Commits an epoch without offering it. What is not committed is counted: without an outbox it is lost, with one it is
+    /// read again by the next start, where it can be. Behind an epoch that was not committed none may be.
     fn commit_last(&mut self, mut epoch: Box<Epoch>, end: &mut DeliverEnd) {
-        if !self.ship.has_store() {
-            return count_untaken(&epoch.batch, 0, end);
-        }
-        let committed =
-            self.ship.pack(&mut epoch).is_ok() && self.ship.commit(&mut epoch, clock::now()).is_ok();
+        let committed = self.ship.has_store()
+            && !end.uncommitted
+            && self.ship.pack(&mut epoch).is_ok()
+            && self.ship.commit(&mut epoch, clock::now()).is_ok();
         if !committed {
-            tracing::warn!(
-                "the last lines were not committed; those of files are read again at the next start"
-            );
+            end.uncommitted = true;
+            count_untaken(&epoch.batch, 0, end);
         }
     }
 }

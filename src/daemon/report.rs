@@ -32,7 +32,7 @@ impl Report {
 
     /// Whether everything that was read is delivered, or waits in the outbox for the next start.
     pub fn is_safe(&self) -> bool {
-        let kept = self.delivery.kept.is_some() && self.delivery.standing.refused.records == 0;
+        let kept = self.delivery.kept.is_some() && !self.delivery.uncommitted;
         self.ledger.conservation_error == 0
             && (kept || self.delivery.undelivered_records() == 0)
             && self.delivery.error.is_none()

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::epoch::Epoch;
 use super::feedback::{Feedback, Tell};
 use super::refused::{Answer, Refused};
-use crate::engine::record::{Batch, Lost, Reason};
+use crate::engine::record::{Batch, Encoding, Lost, Reason};
 use crate::outbox::{self, Store, StoreError, Unsent};
 use crate::output::{Output, OutputError, Standing};
 use crate::units::{Lines, Monotonic, Now};
@@ -96,7 +96,8 @@ impl Ship {
     /// # Errors
     /// When they cannot be compressed.
     pub fn pack(&mut self, epoch: &mut Epoch) -> Result<(), OutputError> {
-        self.output.pack(&mut epoch.batch)
+        // An epoch that was refused once is packed already.
+        if epoch.batch.encoding == Encoding::Record { self.output.pack(&mut epoch.batch) } else { Ok(()) }
     }
 
     /// Commits an epoch. Its records go on to the output at once where nothing stands before them; else they are read
@@ -166,9 +167,13 @@ impl Ship {
         while self.next <= self.committed {
             match store.unsent(self.next) {
                 Ok(Some(Unsent::Batch(batch))) => {
-                    // The output passes over records that it has had; packed messages are offered from the first.
+                    // Packed messages are offered from the first: one of them may hold records of before and behind.
+                    let from = match batch.encoding {
+                        Encoding::Record => batch.metas.partition_point(|meta| meta.seq < self.next),
+                        Encoding::GzipNdjson | Encoding::ZstdNdjson => 0,
+                    };
                     self.next = batch.last_seq().map_or(self.next, |last| last + 1);
-                    self.pending = Some((batch, 0));
+                    self.pending = Some((batch, from));
                     return Ok(true);
                 }
                 Ok(Some(Unsent::Lost(loss))) => {

@@ -93,7 +93,7 @@ pub(super) fn threads(
         [begin.acked, begin.next_seq],
         Arc::clone(&feedback),
     );
-    let Begin { lane, acked, changes, positions, .. } = begin;
+    let Begin { lane, changes, positions, .. } = begin;
     let strangers = readers.iter_mut().fold(positions, |left, reader| reader.resume(left));
     if !strangers.is_empty() {
         tracing::info!(files = strangers.len(), "positions of files that no input follows now are kept");
@@ -116,7 +116,6 @@ pub(super) fn threads(
         feedback,
         degrades: config.outbox.when_full == WhenFull::Degrade,
         dir,
-        carried_records: acked,
         stop: Arc::clone(stop),
         published: Arc::new(Mutex::new(Standing::default())),
     };
