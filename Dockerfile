@@ -22,5 +22,7 @@ COPY --from=build /squall/target/release/squall /usr/local/bin/squall
 USER 10001:10001
 # Made and owned above: a new named volume takes over the owner of the folder that it covers.
 VOLUME /var/lib/squall
+# Who is not root keeps state below this directory: in /var/lib/squall.
+ENV XDG_STATE_HOME=/var/lib
 ENTRYPOINT ["squall"]
 CMD ["run", "-c", "/etc/squall/squall.yaml"]

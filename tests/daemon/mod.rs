@@ -1,6 +1,7 @@
 //! The program as a daemon: files that change under it, signals, a clock that goes on, a bound on memory.
 
 mod memory;
+mod restart;
 mod stdin;
 mod stop;
 mod tail;
