@@ -104,7 +104,9 @@ impl Tail {
             match found {
                 None if position.ended => {}
                 None => source.1.push(position),
-                Some(member) if position.ended => self.recall(&position, &member, now),
+                Some(member) if position.ended && !self.goes_on(&position, &member) => {
+                    self.recall(&position, &member, now);
+                }
                 Some(member) => source.0.push(self.resumed(&member, &position, now)),
             }
         }
@@ -130,6 +132,13 @@ impl Tail {
             }
         }
         self.saved.sources.clear();
+    }
+
+    /// Whether a file that was read to its end is to be read on. With `until_eof` that end was only the size at the start of
+    /// the run before, and this run is the only one to look; else a scan sees to what was written since.
+    fn goes_on(&self, position: &Position, member: &Member) -> bool {
+        let was_read = position.read >= position.size;
+        self.options.until_eof && was_read && member.status.size != position.read
     }
 
     /// A file that is not to be read again.
