@@ -7,6 +7,7 @@ use std::time::Duration;
 use flate2::read::GzDecoder;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
@@ -220,7 +221,11 @@ pub(super) fn wait_for_record(broker: &Broker, topic: &str, text: &str) {
     // Each record is a message; a quiet half second is a try.
     for _ in 0..TRIES {
         while let Some(message) = consumer.poll(QUIET) {
-            let message = message.expect("the topic can be read");
+            let message = match message {
+                // A broker that stood still a moment ago: librdkafka says so, and connects again by itself.
+                Err(error) if is_away(&error) => break,
+                other => other.expect("the topic can be read"),
+            };
             let payload = message.payload().unwrap_or_default();
             if memchr::memmem::find(payload, text.as_bytes()).is_some() {
                 return;
@@ -229,6 +234,11 @@ pub(super) fn wait_for_record(broker: &Broker, topic: &str, text: &str) {
         thread::yield_now();
     }
     panic!("{text:?} never came");
+}
+
+fn is_away(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut};
+    matches!(error.rdkafka_error_code(), Some(AllBrokersDown | BrokerTransportFailure | OperationTimedOut))
 }
 
 const TRIES: usize = 120;
