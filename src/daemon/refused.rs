@@ -82,8 +82,7 @@ impl Refused {
 /// The message that holds this record, alone in a batch.
 fn stored(seq: u64, store: &mut Store) -> Option<Batch> {
     let Ok(Some(Unsent::Batch(batch))) = store.unsent(seq) else { return None };
-    let index = (0..batch.metas.len()).find(|index| batch.seqs(*index).any(|member| member == seq))?;
-    batch.only(index)
+    batch.only(seq)
 }
 
 /// The message's records, each small enough to be a message of its own; committed before anybody sends them.

@@ -331,9 +331,10 @@ impl Ship {
         let waiting = store.waiting().lines;
         let Some(Unsent::Batch(batch)) = store.unsent(acked + 1)? else { return Ok(waiting) };
         // A packed message arrives whole or not at all, so its lines are counted by its last record.
-        let arrived: Lines = (0..batch.metas.len())
-            .filter(|index| batch.seqs(*index).all(|seq| seq <= acked))
-            .map(|index| batch.metas[index].lines)
+        let arrived: Lines = batch
+            .messages()
+            .filter(|(_, _, members)| members.iter().all(|seq| *seq <= acked))
+            .map(|(meta, _, _)| meta.lines)
             .sum();
         Ok(Lines(waiting.0.saturating_sub(arrived.0)))
     }

@@ -110,12 +110,20 @@ impl Batch {
         (0..self.metas.len()).filter_map(|index| self.get(index))
     }
 
-    /// The numbers of the records in the message at `index`, ascending.
-    pub fn seqs(&self, index: usize) -> impl Iterator<Item = u64> {
-        let before: usize = self.metas[..index].iter().map(|meta| meta.records as usize).sum();
-        let packed = self.encoding != Encoding::Record;
-        let (first, records) = self.metas.get(index).map_or((0, 0), |meta| (meta.seq, meta.records as usize));
-        (0..records).map(move |at| if packed { self.members[before + at] } else { first + at as u64 })
+    /// All messages with their bytes and the numbers of their records: ascending, never empty. What a batch does not say
+    /// of a message (the engine and the outbox always do) is made up rather than left out: each message must be sent.
+    pub fn messages(&self) -> impl Iterator<Item = (&Meta, &[u8], &[u64])> {
+        let mut members = &self.members[..];
+        self.iter().map(move |(meta, bytes)| {
+            let itself = std::slice::from_ref(&meta.seq);
+            let own = match self.encoding {
+                Encoding::Record => itself,
+                Encoding::GzipNdjson | Encoding::ZstdNdjson => {
+                    members.split_off(..meta.records.max(1) as usize).unwrap_or(itself)
+                }
+            };
+            (meta, bytes, own)
+        })
     }
 
     /// The number of the last record.
@@ -126,18 +134,17 @@ impl Batch {
         }
     }
 
-    /// A batch of nothing but the message at `index`.
-    pub fn only(&self, index: usize) -> Option<Batch> {
-        let (meta, bytes) = self.get(index)?;
+    /// A batch of nothing but the message that holds the record with this number.
+    pub fn only(&self, seq: u64) -> Option<Batch> {
+        let (meta, bytes, members) = self.messages().find(|(_, _, members)| members.contains(&seq))?;
         let key = self.keys.get(meta.key as usize).cloned().unwrap_or_else(|| Arc::from(""));
-        let members = if self.encoding == Encoding::Record { Vec::new() } else { self.seqs(index).collect() };
         Some(Batch {
             lane: self.lane,
             encoding: self.encoding,
             bytes: bytes.to_vec(),
             metas: vec![Meta { end: bytes.len(), key: 0, ..*meta }],
             keys: vec![key],
-            members,
+            members: if self.encoding == Encoding::Record { Vec::new() } else { members.to_vec() },
         })
     }
 

@@ -47,16 +47,9 @@ pub(super) struct Outgoing<'a> {
     encoding: Encoding,
 }
 
-/// The messages of a batch, in order. What a batch does not say of a message (the engine and the outbox always do) is
-/// made up rather than left out: each message must be sent.
+/// The messages of a batch, in order.
 pub(super) fn messages(batch: &Batch) -> impl Iterator<Item = Outgoing<'_>> {
-    let mut members = &batch.members[..];
-    batch.iter().map(move |(meta, payload)| {
-        let itself = std::slice::from_ref(&meta.seq);
-        let members = match batch.encoding {
-            Encoding::Record => itself,
-            _ => members.split_off(..meta.records.max(1) as usize).unwrap_or(itself),
-        };
+    batch.messages().map(|(meta, payload, members)| {
         let key = batch.keys.get(meta.key as usize).map_or("", |key| key);
         Outgoing { meta, payload, members, key, lane: batch.lane, encoding: batch.encoding }
     })
