@@ -159,7 +159,7 @@ impl DeliverThread {
             return Ok(false);
         }
         let moved = self.ship.feed(now)?;
-        self.ship.tend(now)?;
+        self.ship.tend(now);
         self.relieve();
         self.publish(work);
         let waits = self.ship.waits() || work.refused.is_some();

@@ -54,17 +54,15 @@ impl Feedback {
 
     /// Says how much detail there is room for.
     pub fn set_pressure(&self, pressure: Pressure) {
-        self.pressure
-            .store(LEVELS.iter().position(|level| *level == pressure).unwrap_or(0) as u8, Ordering::Release);
+        self.pressure.store(pressure as u8, Ordering::Release);
     }
 
     /// How much detail there is room for.
     pub fn pressure(&self) -> Pressure {
-        LEVELS[usize::from(self.pressure.load(Ordering::Acquire)).min(LEVELS.len() - 1)]
+        const LEVELS: [Pressure; 4] = [Pressure::None, Pressure::Few, Pressure::Count, Pressure::Shed];
+        LEVELS[usize::from(self.pressure.load(Ordering::Acquire))]
     }
 }
-
-const LEVELS: [Pressure; 4] = [Pressure::None, Pressure::Few, Pressure::Count, Pressure::Shed];
 
 impl From<&Mishap> for Tell {
     fn from(mishap: &Mishap) -> Tell {

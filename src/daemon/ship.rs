@@ -117,16 +117,15 @@ impl Ship {
             told: &epoch.told,
             acked,
         };
+        let next = epoch.changes.totals.next_seq;
         if let Err(error) = store.commit(&row) {
-            let last = epoch.changes.totals.next_seq;
-            let stored = refusal(store, &error, first, last)?;
-            debug_assert!(stored, "an epoch that is not stored is a refusal");
+            make_sure(store, &error, first, next)?;
         }
         (self.stored, self.stored_at) = (acked, now.arrival);
-        self.committed = epoch.changes.totals.next_seq - 1;
+        self.committed = next - 1;
         if self.pending.is_none() && self.next == first && !epoch.batch.is_empty() {
             self.pending = Some((std::mem::take(&mut epoch.batch), 0));
-            self.next = self.committed + 1;
+            self.next = next;
         }
         Ok(())
     }
@@ -138,7 +137,7 @@ impl Ship {
     pub fn feed(&mut self, now: Now) -> Result<bool, OutputError> {
         let mut any = false;
         loop {
-            if self.pending.is_none() && !self.read_back()? {
+            if self.pending.is_none() && !self.read_back() {
                 return Ok(any);
             }
             let Some((batch, taken)) = &mut self.pending else { return Ok(any) };
@@ -153,7 +152,7 @@ impl Ship {
                 }
                 Err(OutputError::Broken { reason }) if self.store.is_some() => {
                     tracing::error!("the Kafka producer is broken and is made anew: {reason}");
-                    self.rewind()?;
+                    self.rewind();
                     return Ok(any);
                 }
                 Err(error) => return Err(error),
@@ -162,8 +161,8 @@ impl Ship {
     }
 
     /// Gets the next stored records. False when there are none, or they cannot be read now.
-    fn read_back(&mut self) -> Result<bool, OutputError> {
-        let Some(store) = &mut self.store else { return Ok(false) };
+    fn read_back(&mut self) -> bool {
+        let Some(store) = &mut self.store else { return false };
         while self.next <= self.committed {
             match store.unsent(self.next) {
                 Ok(Some(Unsent::Batch(batch))) => {
@@ -174,7 +173,7 @@ impl Ship {
                     };
                     self.next = batch.last_seq().map_or(self.next, |last| last + 1);
                     self.pending = Some((batch, from));
-                    return Ok(true);
+                    return true;
                 }
                 Ok(Some(Unsent::Lost(loss))) => {
                     self.next = loss.last_seq + 1;
@@ -198,24 +197,23 @@ impl Ship {
                 Ok(None) => self.next = self.committed + 1,
                 Err(error) => {
                     tracing::error!("cannot read the outbox: {}", explain(&error));
-                    return Ok(false);
+                    return false;
                 }
             }
         }
-        Ok(false)
+        false
     }
 
     /// A new producer, and everything that is not acknowledged once more. When none can be made (a certificate is half
     /// written, say), that is told and tried again.
-    fn rewind(&mut self) -> Result<(), OutputError> {
+    fn rewind(&mut self) {
         let acked = self.acked();
         if let Err(error) = self.output.reopen() {
             tracing::error!("{}", explain(&error));
-            return Ok(());
+            return;
         }
         self.pending = None;
         self.next = acked + 1;
-        Ok(())
     }
 
     /// Answers what the destination refused: a smaller or re-stamped replacement once, then the dead-letter file.
@@ -235,14 +233,11 @@ impl Ship {
         }
     }
 
-    /// Sends what lingers, and stores the ack cursor now and then.
-    ///
-    /// # Errors
-    /// As [`feed`](Self::feed).
-    pub fn tend(&mut self, now: Now) -> Result<(), OutputError> {
+    /// Keeps the output's time, answers what it refuses, and stores the ack cursor now and then.
+    pub fn tend(&mut self, now: Now) {
         self.output.tend(now);
         if self.output.standing().needs_reopening && self.store.is_some() {
-            self.rewind()?;
+            self.rewind();
         }
         self.answer_refusals(now);
         if now.arrival >= self.stored_at + ACK_EVERY {
@@ -250,22 +245,20 @@ impl Ship {
         }
         if now.arrival >= self.looked_at + LOOK_EVERY {
             self.looked_at = now.arrival;
-            self.renew_credentials()?;
+            self.renew_credentials();
         }
-        Ok(())
     }
 
     /// A secret that was corrected is the cure of what nothing else cures.
-    fn renew_credentials(&mut self) -> Result<(), OutputError> {
+    fn renew_credentials(&mut self) {
         if self.output.standing().trouble.is_some() && self.output.credentials_changed() {
             tracing::info!("the files with the credentials have changed and are read again");
-            self.rewind()?;
+            self.rewind();
         }
-        Ok(())
     }
 
     /// Stores the ack cursor if it moved. A failure is told and costs nothing but records that are sent again.
-    pub fn store_acks(&mut self, now: Now) {
+    fn store_acks(&mut self, now: Now) {
         let acked = self.acked();
         let Some(store) = &mut self.store else { return };
         if acked == self.stored {
@@ -279,7 +272,7 @@ impl Ship {
     }
 
     /// The fate of every record up to this number is known.
-    pub fn acked(&self) -> u64 {
+    fn acked(&self) -> u64 {
         self.output.standing().acked_upto.max(self.carried)
     }
 
@@ -347,7 +340,7 @@ impl Ship {
 
 /// What a failed commit comes to: `Ok` where the epoch was stored after all. `first` is the number of its first record,
 /// `next` the one behind its last.
-fn refusal(store: &mut Store, error: &StoreError, first: u64, next: u64) -> Result<bool, Refusal> {
+fn make_sure(store: &mut Store, error: &StoreError, first: u64, next: u64) -> Result<(), Refusal> {
     let reason = explain(error);
     if !error.needs_reopen() {
         return Err(match error {
@@ -362,7 +355,7 @@ fn refusal(store: &mut Store, error: &StoreError, first: u64, next: u64) -> Resu
         return Err(Refusal::Later(format!("{reason}; opening it again: {}", explain(&error))));
     }
     match store.next_seq() {
-        stored if stored == next && next > first => Ok(true),
+        stored if stored == next && next > first => Ok(()),
         stored if stored == first => Err(Refusal::Later(reason)),
         _ => Err(Refusal::Never(format!("{reason}; the outbox lost committed records"))),
     }

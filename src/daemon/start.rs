@@ -14,7 +14,7 @@ use super::{cgroup, clock, handoff};
 use crate::config::{self, Config, Input, InputKind};
 use crate::engine::ledger::Ledger;
 use crate::engine::record::LaneId;
-use crate::engine::state::{Changes, Position};
+use crate::engine::state::Changes;
 use crate::engine::{Engine, Options};
 use crate::input::stdin::Stdin;
 use crate::input::tail::{self, Tail, TailError};
@@ -77,23 +77,19 @@ pub(super) fn threads(
     let opened = outbox(config, output)?;
     let keeps = opened.is_some();
     let feedback = Arc::new(Feedback::new(Arc::clone(wake)));
-    let (store, begin) = match opened {
-        Some((store, recovered)) => {
-            tell(&recovered, &feedback);
-            let Recovered { lane, next_seq, acked, changes, positions, .. } = recovered;
-            (Some(store), Begin { lane, next_seq, acked, changes, positions })
-        }
-        None => (None, Begin { lane: lane()?, next_seq: 1, ..Begin::default() }),
+    let (store, dir, recovered) = match opened {
+        Some((store, dir, recovered)) => (Some(store), Some(dir), recovered),
+        None => (None, None, Recovered { lane: lane()?, next_seq: 1, ..Recovered::default() }),
     };
-    let dir = keeps.then(|| state_dir(config)).transpose()?;
+    tell(&recovered, &feedback);
     let ship = Ship::new(
         open(output).map_err(StartError::Output)?,
         store,
         dir.as_deref().unwrap_or(Path::new("")).join(DEAD_LETTERS),
-        [begin.acked, begin.next_seq],
+        [recovered.acked, recovered.next_seq],
         Arc::clone(&feedback),
     );
-    let Begin { lane, changes, positions, .. } = begin;
+    let Recovered { lane, changes, positions, .. } = recovered;
     let strangers = readers.iter_mut().fold(positions, |left, reader| reader.resume(left));
     if !strangers.is_empty() {
         tracing::info!(files = strangers.len(), "positions of files that no input follows now are kept");
@@ -125,44 +121,36 @@ pub(super) fn threads(
 /// Where refused records go, in the state directory.
 const DEAD_LETTERS: &str = "dead-letters.ndjson";
 
-fn state_dir(config: &Config) -> Result<PathBuf, StartError> {
+fn outbox_options(config: &Config) -> Result<outbox::Options, StartError> {
     let xdg = std::env::var_os("XDG_STATE_HOME");
     let home = std::env::var_os("HOME");
     let uid = rustix::process::geteuid().as_raw();
-    let named = config.outbox.dir.clone();
-    named.or_else(|| outbox::default_dir(uid, xdg.as_deref(), home.as_deref())).ok_or(StartError::NoStateDir)
+    let default = outbox::default_dir(uid, xdg.as_deref(), home.as_deref());
+    if default.is_none() && config.outbox.dir.is_none() {
+        return Err(StartError::NoStateDir);
+    }
+    Ok(config.outbox.options(default.unwrap_or_default()))
 }
 
-/// What the last run left, or nothing.
-#[derive(Default)]
-struct Begin {
-    lane: LaneId,
-    next_seq: u64,
-    acked: u64,
-    changes: Changes,
-    positions: Vec<Position>,
-}
-
-/// The outbox. Who only looks (console, blackhole) has none unless a directory is named: a look must not move the
+/// The outbox, where it is, and what is in it. Who only looks (console, blackhole) has none unless a directory is named: a look must not move the
 /// positions of the sidecar on the same machine.
-fn outbox(config: &Config, output: &config::Output) -> Result<Option<(Store, Recovered)>, StartError> {
+fn outbox(
+    config: &Config,
+    output: &config::Output,
+) -> Result<Option<(Store, PathBuf, Recovered)>, StartError> {
     let only_looks = matches!(output, config::Output::Console { .. } | config::Output::Blackhole);
     if only_looks && config.outbox.dir.is_none() {
         return Ok(None);
     }
-    let dir = state_dir(config)?;
-    let options = outbox::Options {
-        dir: dir.clone(),
-        size_max: config.outbox.size_max,
-        durability: config.outbox.durability,
-    };
+    let options = outbox_options(config)?;
     let (first, second) = (lane()?, lane()?);
     let mut minted = [second, first].into_iter();
     let opened = Store::open(&options, &destination(output), &mut || minted.next().unwrap_or_default());
+    let dir = options.dir;
     let (store, recovered) =
         opened.map_err(|source| StartError::Outbox { dir: dir.clone(), source: Box::new(source) })?;
     tracing::info!(dir = %dir.display(), waiting = recovered.waiting.records, "the outbox is open");
-    Ok(Some((store, recovered)))
+    Ok(Some((store, dir, recovered)))
 }
 
 /// The name of a destination: another one is another lane.

@@ -122,7 +122,7 @@ pub struct Waiting {
 }
 
 /// What a store remembers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recovered {
     /// The lane that numbers new records. Stored ones may have another: theirs stands in their batch.
     pub lane: LaneId,
