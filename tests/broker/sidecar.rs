@@ -7,22 +7,22 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::process::remembers;
-
-use crate::support::process::program;
+use crate::support::process::{HOST, program, remembers};
 
 /// A running squall. Killed when dropped before its end.
 pub(super) struct Sidecar {
     process: Child,
     output: Receiver<String>,
     messages: Arc<Messages>,
+    /// Reads the messages; ends after the last one.
+    listener: Option<JoinHandle<()>>,
     /// Where it keeps what it must remember, unless the test says where.
     _state: TempDir,
 }
@@ -60,7 +60,7 @@ impl Sidecar {
     /// Starts `squall` with something on its standard input.
     pub(super) fn start_reading(args: &[&str], stdin: impl Into<Stdio>) -> Sidecar {
         let mut command = Command::new(program());
-        command.args(args).env("NO_COLOR", "1");
+        command.args(args).env_clear().env("HOSTNAME", HOST);
         let state = tempfile::tempdir().expect("a folder");
         if remembers(args) {
             command.arg("--state").arg(state.path());
@@ -78,12 +78,12 @@ impl Sidecar {
         });
         let messages = Arc::new(Messages::default());
         let kept = Arc::clone(&messages);
-        thread::spawn(move || {
+        let listener = thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
                 kept.push(line.expect("messages are text"));
             }
         });
-        Sidecar { process, output, messages, _state: state }
+        Sidecar { process, output, messages, listener: Some(listener), _state: state }
     }
 
     /// Waits until it has said this on standard error.
@@ -147,6 +147,15 @@ impl Sidecar {
     pub(super) fn kill(mut self) -> Vec<String> {
         self.process.kill().expect("squall still runs");
         self.process.wait().expect("squall ends");
+        self.all_messages()
+    }
+
+    /// What it said until its end.
+    fn all_messages(&mut self) -> Vec<String> {
+        // The last message may still be in the pipe.
+        if let Some(listener) = self.listener.take() {
+            listener.join().expect("messages are text");
+        }
         self.messages.all()
     }
 
@@ -175,7 +184,7 @@ impl Sidecar {
         Ended {
             code: status.code(),
             output: output.lines().map(parse).collect(),
-            messages: self.messages.all(),
+            messages: self.all_messages(),
         }
     }
 }
