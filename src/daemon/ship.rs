@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::epoch::Epoch;
 use super::feedback::{Feedback, Tell};
 use super::refused::{Answer, Refused};
+use super::start::lanes;
 use crate::engine::record::{Batch, Encoding, Lost, Reason};
 use crate::outbox::{self, Store, StoreError, Unsent};
 use crate::output::{Output, OutputError, Standing};
@@ -350,11 +351,12 @@ fn make_sure(store: &mut Store, error: &StoreError, first: u64, next: u64) -> Re
     }
     let lane = store.lane();
     tracing::error!("{reason}: the outbox is closed, checked and opened again");
-    // A lane id that would be needed means that this process cannot go on; the next one mints its own.
-    if let Err(error) = store.reopen(&mut || lane) {
-        return Err(Refusal::Later(format!("{reason}; opening it again: {}", explain(&error))));
-    }
+    let again = |why: &dyn std::error::Error| format!("{reason}; opening it again: {}", explain(why));
+    let mut mint = lanes().map_err(|error| Refusal::Later(again(&error)))?;
+    store.reopen(&mut mint).map_err(|error| Refusal::Later(again(&error)))?;
     match store.next_seq() {
+        // What is numbered here has the old lane's id, whose numbers may have been used already.
+        _ if store.lane() != lane => Err(Refusal::Never(format!("{reason}; the outbox has a new lane"))),
         stored if stored == next && next > first => Ok(()),
         stored if stored == first => Err(Refusal::Later(reason)),
         _ => Err(Refusal::Never(format!("{reason}; the outbox lost committed records"))),

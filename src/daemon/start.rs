@@ -79,7 +79,7 @@ pub(super) fn threads(
     let feedback = Arc::new(Feedback::new(Arc::clone(wake)));
     let (store, dir, recovered) = match opened {
         Some((store, dir, recovered)) => (Some(store), Some(dir), recovered),
-        None => (None, None, Recovered { lane: lane()?, next_seq: 1, ..Recovered::default() }),
+        None => (None, None, Recovered { lane: lanes()?(), next_seq: 1, ..Recovered::default() }),
     };
     tell(&recovered, &feedback);
     let ship = Ship::new(
@@ -143,9 +143,7 @@ fn outbox(
         return Ok(None);
     }
     let options = outbox_options(config)?;
-    let (first, second) = (lane()?, lane()?);
-    let mut minted = [second, first].into_iter();
-    let opened = Store::open(&options, &destination(output), &mut || minted.next().unwrap_or_default());
+    let opened = Store::open(&options, &destination(output), &mut lanes()?);
     let dir = options.dir;
     let (store, recovered) =
         opened.map_err(|source| StartError::Outbox { dir: dir.clone(), source: Box::new(source) })?;
@@ -211,8 +209,13 @@ fn engine(config: &Config, lane: LaneId, changes: Changes, now: Now) -> Result<E
     Ok(engine)
 }
 
-fn lane() -> Result<LaneId, StartError> {
-    Ok(LaneId(u128::from_ne_bytes(random()?)))
+/// Gives lane ids, as many as are asked for and each of its own: one draw of the system's randomness, counted on.
+pub(super) fn lanes() -> Result<impl FnMut() -> LaneId, StartError> {
+    let mut next = u128::from_ne_bytes(random()?);
+    Ok(move || {
+        next = next.wrapping_add(1);
+        LaneId(next)
+    })
 }
 
 fn random<const N: usize>() -> Result<[u8; N], StartError> {
