@@ -3,14 +3,14 @@
 //! Invariant: nothing in a message depends on when it is sent, except Kafka's own timestamp; so a batch that is sent
 //! twice is sent with the same bytes.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 
 use super::acks::Load;
 use super::limit::Size;
-use crate::engine::record::{Batch, Encoding, LaneId, Meta};
+use crate::engine::record::{Batch, Encoding, LaneId, Meta, json};
 use crate::units::Timestamp;
 
 /// A message that we hold ourselves: it came back, or takes the place of one that was refused.
@@ -43,15 +43,36 @@ pub(super) struct Outgoing<'a> {
     pub(super) members: &'a [u64],
     /// The stream.
     pub(super) key: &'a str,
-    lane: LaneId,
+    lane: LanePrefix,
     encoding: Encoding,
+}
+
+/// A lane as it begins the ids of its records: `<32 digits>-`. Written once a batch, for each message has one.
+#[derive(Clone, Copy, Debug)]
+struct LanePrefix([u8; 33]);
+
+impl LanePrefix {
+    fn of(lane: LaneId) -> LanePrefix {
+        let mut text = [b'-'; 33];
+        // Writing what just fits cannot fail.
+        let _ = write!(&mut text[..], "{lane}");
+        LanePrefix(text)
+    }
+
+    fn id(&self, seq: u64) -> Vec<u8> {
+        let mut id = Vec::with_capacity(ID_SIZE);
+        id.extend_from_slice(&self.0);
+        json::number(&mut id, seq);
+        id
+    }
 }
 
 /// The messages of a batch, in order.
 pub(super) fn messages(batch: &Batch) -> impl Iterator<Item = Outgoing<'_>> {
-    batch.messages().map(|(meta, payload, members)| {
+    let lane = LanePrefix::of(batch.lane);
+    batch.messages().map(move |(meta, payload, members)| {
         let key = batch.keys.get(meta.key as usize).map_or("", |key| key);
-        Outgoing { meta, payload, members, key, lane: batch.lane, encoding: batch.encoding }
+        Outgoing { meta, payload, members, key, lane, encoding: batch.encoding }
     })
 }
 
@@ -63,16 +84,10 @@ impl Outgoing<'_> {
 
     /// What consumers read before they look into it.
     pub(super) fn headers(&self) -> OwnedHeaders {
-        let id = |seq: u64| {
-            let mut id = String::with_capacity(ID_SIZE);
-            // Writing to a string cannot fail.
-            let _ = write!(id, "{}-{seq}", self.lane);
-            id
-        };
         let encoding = match self.encoding {
             Encoding::Record => {
                 return OwnedHeaders::new_with_capacity(3)
-                    .insert(header("squall-id", &id(self.meta.seq)))
+                    .insert(header("squall-id", &self.lane.id(self.meta.seq)))
                     .insert(header("squall-kind", self.meta.kind.as_str()))
                     .insert(header("content-type", "application/json"));
             }
@@ -81,8 +96,8 @@ impl Outgoing<'_> {
         };
         let last = self.members.last().copied().unwrap_or(self.meta.seq);
         OwnedHeaders::new_with_capacity(6)
-            .insert(header("squall-id", &id(self.meta.seq)))
-            .insert(header("squall-id-last", &id(last)))
+            .insert(header("squall-id", &self.lane.id(self.meta.seq)))
+            .insert(header("squall-id-last", &self.lane.id(last)))
             // Its records are of several kinds. Every message has this header, so that a consumer may rely on it.
             .insert(header("squall-kind", "batch"))
             .insert(header("squall-records", &self.members.len().to_string()))
@@ -128,8 +143,8 @@ impl Stamper {
     }
 }
 
-fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
-    Header { key, value: Some(value) }
+fn header<'a>(key: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Header<'a, &'a [u8]> {
+    Header { key, value: Some(value.as_ref()) }
 }
 
 /// The frame of a batch (61 bytes), and of a record in it.

@@ -54,7 +54,7 @@ use self::context::{Context, Place};
 use self::credentials::Credentials;
 use self::limit::BatchLimit;
 use self::message::{Outgoing, Stamper, messages};
-use self::pack::Codec;
+use self::pack::{Codec, Packer};
 use self::poll::{Fault, Poller};
 use self::shared::Shared;
 use self::state::{Renewal, Room, State};
@@ -69,7 +69,7 @@ pub struct Kafka {
     place: Arc<Place>,
     credentials: Credentials,
     /// Present when records travel in packed messages.
-    codec: Option<Codec>,
+    packer: Option<Packer>,
 }
 
 /// One producer.
@@ -106,7 +106,8 @@ impl Kafka {
         let limit = BatchLimit::of(&options.client_config()?);
         let jitter = RandomState::new().hash_one(());
         let running = Running::start(options, &place, State::new(limit, jitter))?;
-        Ok(Kafka { running, options: options.clone(), place, credentials, codec })
+        let packer = codec.map(Packer::new);
+        Ok(Kafka { running, options: options.clone(), place, credentials, packer })
     }
 
     /// Makes a new producer in place of this one, with secrets and certificates as their files have them now. The
@@ -133,9 +134,9 @@ impl Kafka {
 
     /// Turns records into messages. See [`Output::pack`](super::Output::pack).
     pub(super) fn pack(&mut self, batch: &mut Batch) -> Result<(), OutputError> {
-        let Some(codec) = &mut self.codec else { return Ok(()) };
+        let Some(packer) = &mut self.packer else { return Ok(()) };
         let raw_max = pack::RAW_MAX.min(self.running.shared.lock().batch_limit.raw_max());
-        pack::pack(codec, batch, raw_max).map_err(|source| OutputError::Compress { source })
+        packer.pack(batch, raw_max).map_err(|source| OutputError::Compress { source })
     }
 
     /// Takes what fits. See [`Output::offer`](super::Output::offer).

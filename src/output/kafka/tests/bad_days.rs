@@ -307,9 +307,8 @@ fn fault_051_a_packed_message_too_large_is_packed_smaller() {
     assert_eq!(refused.seq, 1);
     let records = unpack(&packed, 0).expect("it unpacks");
     assert_eq!(records.metas.iter().map(|meta| meta.seq).collect::<Vec<_>>(), [1, 3]);
-    let mut codec = Codec::zstd().expect("a context");
     let mut smaller = records;
-    pack::pack(&mut codec, &mut smaller, 1).expect("it packs");
+    Packer::new(Codec::zstd().expect("a context")).pack(&mut smaller, 1).expect("it packs");
     kafka.resend(&smaller, Stamp::Own, NOW);
     let standing = until(&mut kafka, "the last report", |standing| standing.acked_upto == 3);
     assert_eq!((standing.acked_records, standing.refused.records), (3, 0));
