@@ -1,9 +1,10 @@
 //! What the output thread has to say to the data thread: losses that a notice must name, and how much detail there is
 //! room for.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use super::sync::atomic::{AtomicU8, Ordering};
+use super::sync::{Mutex, PoisonError};
 use super::wake::Wake;
 use crate::engine::record::{Lost, Reason};
 use crate::engine::storm::Pressure;

@@ -3,10 +3,10 @@
 //! Limit: `WAITING_MAX` epochs of about [`EPOCH_BYTES`] wait; then the data thread does. That is the back-pressure:
 //! files stay unread, a pipe's writer blocks.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::epoch::Epoch;
+use super::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
 /// An epoch is cut from this many bytes of records on, or when its time has come.
 pub const EPOCH_BYTES: usize = 512 << 10;

@@ -22,6 +22,9 @@ pub mod report;
 pub mod ship;
 mod start;
 pub mod stop;
+mod sync;
+#[cfg(test)]
+mod tests;
 pub mod wake;
 
 use std::sync::{Arc, Mutex, PoisonError};

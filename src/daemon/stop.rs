@@ -1,9 +1,9 @@
 //! Stopping: asked for once, seen by every thread, with one deadline for all of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::sync::atomic::{AtomicBool, Ordering};
 use super::wake::Wake;
 use crate::units::Monotonic;
 
