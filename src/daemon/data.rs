@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::feedback::{Feedback, Tell};
-use super::handoff::{EPOCH_BYTES, Giver};
+use super::handoff::Giver;
 use super::reader::Reader;
 use super::stop::Stop;
 use super::wake::Wake;
@@ -51,6 +51,8 @@ pub struct DataThread {
     pub readers: Vec<Reader>,
     /// Takes epochs.
     pub giver: Giver,
+    /// An epoch is cut from this many bytes of records on.
+    pub epoch_bytes: usize,
     /// There is an outbox: epochs hold everything that must survive, and wait for their time.
     pub keeps: bool,
     /// What the output thread has to say.
@@ -164,11 +166,11 @@ impl DataThread {
             return (cut.wanted || records) && cut.not_before <= now.arrival;
         }
         // Nothing survives anyway, so records leave when there is nothing better to do, or enough of them.
-        records && (!more || self.intake.engine.batch().bytes.len() >= EPOCH_BYTES / 4)
+        records && (!more || self.intake.engine.batch().bytes.len() >= self.epoch_bytes / 4)
     }
 
     fn cut_if_full(&mut self, cut: &mut Cut, now: Now) {
-        if self.intake.engine.batch().bytes.len() >= EPOCH_BYTES {
+        if self.intake.engine.batch().bytes.len() >= self.epoch_bytes {
             self.cut(cut, now);
         }
     }

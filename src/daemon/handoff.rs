@@ -1,7 +1,7 @@
 //! The hand-off between the data thread and the output thread: full epochs one way, empty ones back.
 //!
-//! Limit: `WAITING_MAX` epochs of about [`EPOCH_BYTES`] wait; then the data thread does. That is the back-pressure:
-//! files stay unread, a pipe's writer blocks.
+//! Limit: `WAITING_MAX` epochs of about [`EPOCH_BYTES`] or [`EPOCH_BYTES_PACKED`] wait; then the data thread does. That
+//! is the back-pressure: files stay unread, a pipe's writer blocks.
 
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use super::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
 /// An epoch is cut from this many bytes of records on, or when its time has come.
 pub const EPOCH_BYTES: usize = 512 << 10;
+/// The same where records leave packed: what waits and is on its way then takes a tenth of the memory, and an epoch twice
+/// as large costs 5 % less CPU in all.
+pub const EPOCH_BYTES_PACKED: usize = 1 << 20;
 /// Epochs that wait for the output thread.
 const WAITING_MAX: usize = 1;
 
@@ -75,7 +78,7 @@ impl Taker {
     pub fn give_back(&self, mut epoch: Box<Epoch>) {
         epoch.clear();
         // An unusually large one is not kept: its memory would stay for the life of the process.
-        if epoch.capacity() <= 2 * EPOCH_BYTES {
+        if epoch.capacity() <= 2 * EPOCH_BYTES_PACKED {
             // Full means that enough empty ones are waiting; closed means that nobody needs one.
             let _ = self.empty.try_send(epoch);
         }

@@ -99,6 +99,7 @@ pub(super) fn threads(
         intake: Intake::new(engine(config, lane, changes, now)?),
         readers,
         giver,
+        epoch_bytes: epoch_bytes(output),
         keeps,
         feedback: Arc::clone(&feedback),
         wake: Arc::clone(wake),
@@ -116,6 +117,15 @@ pub(super) fn threads(
         published: Arc::new(Mutex::new(Standing::default())),
     };
     Ok((data, deliver))
+}
+
+fn epoch_bytes(output: &config::Output) -> usize {
+    match output {
+        config::Output::Kafka(options) if options.packing != kafka::Packing::Records => {
+            handoff::EPOCH_BYTES_PACKED
+        }
+        _ => handoff::EPOCH_BYTES,
+    }
 }
 
 /// Where refused records go, in the state directory.
