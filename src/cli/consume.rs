@@ -9,10 +9,11 @@ use std::io::{BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -24,6 +25,7 @@ use super::{Exit, log, usage};
 use crate::config::{self, Config, Output, Sources};
 use crate::daemon::clock;
 use crate::dedup::{RecordId, Seen};
+use crate::output::kafka::Listener;
 use crate::terminal::{grouped, visible};
 
 /// Read a topic that squall has written, and print its records.
@@ -53,6 +55,8 @@ pub struct Args {
 
 /// How long to wait for the brokers before the first record.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
+/// After how long without an answer that is told.
+const CONNECT_LONG: Duration = Duration::from_secs(1);
 /// How long one look waits for the next message.
 const LOOK: Duration = Duration::from_millis(100);
 /// The most that one message may unpack to: sixteen times what squall packs, against bombs.
@@ -92,23 +96,19 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn consumer(config: &Config) -> anyhow::Result<BaseConsumer> {
+fn consumer(config: &Config) -> anyhow::Result<BaseConsumer<Listener>> {
     let kafka = config.outputs.iter().find_map(|output| match output {
         Output::Kafka(options) => Some(options),
         _ => None,
     });
     // `place` has set its brokers, so it is there.
     let kafka = kafka.context("the config has no outputs.kafka")?;
-    kafka.consumer_config()?.create().context("cannot make a Kafka consumer")
+    kafka.consumer_config()?.create_with_context(Listener::default()).context("cannot make a Kafka consumer")
 }
 
 /// All partitions that the topic has now, from their start.
-fn assign(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<()> {
-    let metadata = consumer.fetch_metadata(Some(topic), CONNECT_MAX).map_err(|error| {
-        // What a connection met (a wrong password, a bad certificate) waits in the queue and says more than "timed out".
-        let met = std::iter::from_fn(|| consumer.poll(Duration::ZERO)).find_map(Result::err);
-        anyhow::Error::new(met.unwrap_or(error)).context("cannot reach Kafka")
-    })?;
+fn assign(consumer: &BaseConsumer<Listener>, topic: &str) -> anyhow::Result<()> {
+    let metadata = look_up(consumer, topic)?;
     let known = metadata.topics().iter().find(|known| known.name() == topic);
     let mut list = TopicPartitionList::new();
     let error = known.and_then(|known| known.error()).map(RDKafkaErrorCode::from);
@@ -126,9 +126,40 @@ fn assign(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<()> {
     consumer.assign(&list).context("cannot read the topic")
 }
 
+/// What the brokers know of the topic. Who waits for them is told why.
+fn look_up(consumer: &BaseConsumer<Listener>, topic: &str) -> anyhow::Result<Metadata> {
+    let ask = |at_most| {
+        consumer.fetch_metadata(Some(topic), at_most).map_err(|error| {
+            // What a connection met (a wrong password, a bad certificate) waits in the queue and says more than "timed out".
+            let met = std::iter::from_fn(|| consumer.poll(Duration::ZERO)).find_map(Result::err);
+            let error = met.unwrap_or(error);
+            let timed_out = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
+            let why = consumer.context().last_failure().unwrap_or_else(|| "no answer".to_owned());
+            if timed_out || is_passing(&error) { Unreached::Yet(why) } else { Unreached::Ever(error, why) }
+        })
+    };
+    let answer = match ask(CONNECT_LONG) {
+        Err(Unreached::Yet(why)) => {
+            complain(format_args!("cannot reach Kafka so far: {why}; trying for {CONNECT_MAX:?}\n"));
+            ask(CONNECT_MAX - CONNECT_LONG)
+        }
+        answer => answer,
+    };
+    answer.map_err(|unreached| match unreached {
+        Unreached::Yet(why) => anyhow!("cannot reach Kafka: {why}"),
+        Unreached::Ever(error, why) => anyhow::Error::new(error).context(why).context("cannot reach Kafka"),
+    })
+}
+
+/// Why there is no answer, and whether waiting may help.
+enum Unreached {
+    Yet(String),
+    Ever(KafkaError, String),
+}
+
 /// Prints what comes until nothing has come for `until_idle`.
 fn read(
-    consumer: &BaseConsumer,
+    consumer: &BaseConsumer<Listener>,
     until_idle: Option<Duration>,
     printer: &mut Printer<impl Write>,
 ) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! `squall consume`: what a user would run to read a topic back.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use rdkafka::ClientConfig;
@@ -9,7 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use super::sidecar::Sidecar;
 use super::written::Written;
 use crate::support::broker::Broker;
-use crate::support::process::{self, Ended};
+use crate::support::process::{self, Ended, Running};
 
 /// Reads a topic until nothing comes for a while.
 #[track_caller]
@@ -75,4 +76,16 @@ fn a_topic_that_is_not_there() {
     let broker = Broker::shared();
     consume(broker.address(), "recipe.never", &[]).expect_code(1).expect_said("does not exist");
     process::run(Path::new("/"), ["consume", "--from", "console"]).expect_code(2);
+}
+
+/// Who waits is told for what, long before it is given up. Needs no broker: there is none.
+#[test]
+fn nobody_there_is_told_soon() {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    let address = free.expect("a port that is free again").to_string();
+    let from = format!("kafka://{address}/logs");
+    let mut waiting = Running::start(&mut process::squall(Path::new("/"), ["consume", "--from", &from]));
+    let told = format!("cannot reach Kafka so far: {address}: connection refused; trying for 30s\n");
+    waiting.wait_until("why it waits", |waiting| waiting.stderr() == told);
+    assert!(waiting.is_running());
 }

@@ -2,9 +2,14 @@
 //!
 //! Not here: the consumer itself (`cli::consume`).
 
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
 
 use super::options::Options;
+use super::trouble::Detail;
 use crate::output::OutputError;
 
 impl Options {
@@ -27,6 +32,31 @@ impl Options {
     }
 }
 
+/// Remembers why a connection failed: a consumer's errors say no more than that one did.
+#[derive(Debug, Default)]
+pub struct Listener(Mutex<Option<Detail>>);
+
+impl Listener {
+    /// What the last failed connection met, as `broker: reason`; `None` while all is well.
+    pub fn last_failure(&self) -> Option<String> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.as_ref().map(|Detail { broker, text }| format!("{broker}: {text}"))
+    }
+}
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", ?level, facility, message);
+        if facility == "FAIL" {
+            // The thread comes first: `[thrd:localhost:1/bootstrap]: localhost:1/bootstrap: Connect to …`.
+            let message = message.split_once("]: ").map_or(message, |(_, message)| message);
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Detail::parse(message));
+        }
+    }
+}
+
+impl ConsumerContext for Listener {}
+
 /// What is set unless the user's options say otherwise.
 const SETTINGS: &[(&str, &str)] = &[
     ("client.id", "squall"),
@@ -45,6 +75,19 @@ const SETTINGS: &[(&str, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_connection_is_remembered() {
+        let listener = Listener::default();
+        let hear = |facility: &str, message: &str| listener.log(RDKafkaLogLevel::Error, facility, message);
+        hear("CONFWARN", "[thrd:app]: Configuration property x is deprecated");
+        assert_eq!(listener.last_failure(), None);
+        hear(
+            "FAIL",
+            "[thrd:k:1/bootstrap]: k:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
+        );
+        assert_eq!(listener.last_failure().as_deref(), Some("k:1: connection refused"));
+    }
 
     #[test]
     fn settings_reach_librdkafka() {

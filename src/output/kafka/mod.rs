@@ -47,6 +47,7 @@ use std::time::Duration;
 
 use rdkafka::producer::BaseProducer;
 
+pub use self::consumer::Listener;
 pub use self::options::{Compression, Options, Packing, Sasl, Tls};
 
 use self::acks::Open;
