@@ -320,6 +320,18 @@ pub enum StoreError {
         /// The most there can be.
         limit: Bytes,
     },
+    /// The epoch is not numbered on from what is stored: ids would be used twice. It never fits; nothing was changed.
+    #[error(
+        "an epoch that begins with record {first} and ends before {next} does not go on at record {want}"
+    )]
+    Numbering {
+        /// The number of its first record, or of the next one where it has none.
+        first: u64,
+        /// The number behind its last record, as the engine counts.
+        next: u64,
+        /// The number of the next record in the store.
+        want: u64,
+    },
     /// Records could not be compressed: there is no memory.
     #[error("cannot compress records")]
     Compress {

@@ -98,11 +98,8 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    ///
-    /// # Panics
-    /// When records are not numbered on from `next_seq`, or `totals.next_seq` disagrees: ids would be used twice.
     pub fn commit(&mut self, epoch: &Epoch<'_>) -> Result<(), StoreError> {
-        let last_seq = last_seq(epoch, self.lane.next_seq);
+        let last_seq = last_seq(epoch, self.lane.next_seq)?;
         self.coder.encode(epoch.batch).map_err(|source| StoreError::Compress { source })?;
         let blob = if epoch.batch.is_empty() { 0 } else { self.coder.blob().len() };
         let pages = self.pages("page_count")?;
@@ -345,12 +342,14 @@ impl Store {
 const NO_ROOM: u64 = 256 << 10;
 
 /// The number of the epoch's last record; the one before `next` when it has none.
-fn last_seq(epoch: &Epoch<'_>, next: u64) -> u64 {
+fn last_seq(epoch: &Epoch<'_>, next: u64) -> Result<u64, StoreError> {
     let records: u64 = epoch.batch.metas.iter().map(|meta| u64::from(meta.records)).sum();
-    let first = epoch.batch.metas.iter().map(|meta| meta.seq).min();
-    assert!(first.is_none_or(|first| first == next), "records go on at {first:?} instead of {next}");
-    assert_eq!(epoch.changes.totals.next_seq, next + records, "the engine and the store number differently");
-    next + records - 1
+    let first = epoch.batch.metas.iter().map(|meta| meta.seq).min().unwrap_or(next);
+    let counted = epoch.changes.totals.next_seq;
+    if first != next || counted != next + records {
+        return Err(StoreError::Numbering { first, next: counted, want: next });
+    }
+    Ok(next + records - 1)
 }
 
 /// Runs `work` in a transaction.

@@ -344,3 +344,51 @@ pub(super) fn taken(dir: &Path) -> u64 {
     let names = ["outbox.db", "outbox.db-wal", "outbox.db-shm"];
     names.iter().map(|name| fs::metadata(dir.join(name)).map_or(0, |file| file.len())).sum()
 }
+
+/// Ids would be used twice: nothing is stored, and nothing panics.
+#[test]
+fn what_is_not_numbered_on_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = open(folder.path());
+    #[track_caller]
+    fn check(store: &mut Store, seqs: &[u64], next: u64, want: Option<(u64, u64, u64)>) {
+        let metas = seqs.iter().enumerate().map(|(index, seq)| Meta {
+            end: index + 1,
+            seq: *seq,
+            records: 1,
+            kind: Kind::Line,
+            lines: Lines(1),
+            key: 0,
+            time: Timestamp(0),
+        });
+        let batch = Batch {
+            bytes: vec![b'x'; seqs.len()],
+            metas: metas.collect(),
+            keys: vec!["s".into()],
+            ..Batch::default()
+        };
+        let mut changes = Changes::default();
+        changes.totals.next_seq = next;
+        let epoch = Epoch {
+            batch: &batch,
+            changes: &changes,
+            positions: &[],
+            positions_gone: &[],
+            told: &[],
+            acked: 0,
+        };
+        let found = match store.commit(&epoch) {
+            Ok(()) => None,
+            Err(StoreError::Numbering { first, next, want }) => Some((first, next, want)),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(found, want, "{seqs:?}, then {next}");
+    }
+    check(&mut store, &[2, 3], 4, Some((2, 4, 1)));
+    check(&mut store, &[1, 2], 4, Some((1, 4, 1)));
+    check(&mut store, &[], 2, Some((1, 2, 1)));
+    check(&mut store, &[1, 2], 3, None);
+    check(&mut store, &[1], 2, Some((1, 2, 3)));
+    check(&mut store, &[], 3, None);
+    assert_eq!((store.next_seq(), store.waiting().records), (3, 2));
+}
