@@ -47,7 +47,8 @@ impl Output {
     }
 
     /// Takes messages from `batch[from..]` and returns how many. Fewer than there are means full now:
-    /// [`wait`](Self::wait), then offer the rest again. Of packed messages it takes all or none.
+    /// [`wait`](Self::wait), then offer the rest again. Of packed messages that hold each other's neighbours it takes
+    /// all or none.
     ///
     /// Records up to the newest that was ever taken are passed over, so a batch may be offered from its beginning
     /// when only a part of it is not confirmed; packed batches must be. Numbers that are never offered count as

@@ -217,8 +217,8 @@ impl Kafka {
         standing
     }
 
-    /// Opens as many records as may be sent now. Of packed messages all or none: the batch was committed whole, and
-    /// its messages hold each other's neighbours.
+    /// Opens as many records as may be sent now. Of packed messages that hold each other's neighbours all or none: what
+    /// is passed over is told by the newest number.
     fn admit(&mut self, batch: &Batch, from: usize, now: Now) -> Result<Admitted, OutputError> {
         let mut state = self.running.shared.lock();
         state.tell(now);
@@ -231,16 +231,18 @@ impl Kafka {
             return Ok(nothing);
         }
         let admitted = Admitted { newest: state.acks.newest(), ..nothing };
-        let outgoing = messages(batch).skip(from);
-        if batch.encoding != Encoding::Record {
-            let all: Vec<_> = outgoing.collect();
-            let messages = if open_together(&mut state, &all, admitted.newest) { all.len() } else { 0 };
-            return Ok(Admitted { messages, ..admitted });
-        }
         let most = if room == Room::One { 1 } else { usize::MAX };
-        let messages =
-            outgoing.take(most).take_while(|one| open_together(&mut state, &[*one], admitted.newest)).count();
-        Ok(Admitted { messages, ..admitted })
+        let outgoing = messages(batch).skip(from);
+        if batch.encoding == Encoding::Record {
+            let open = |one: &Outgoing<'_>| open_together(&mut state, &[*one], admitted.newest);
+            return Ok(Admitted { messages: outgoing.take(most).take_while(open).count(), ..admitted });
+        }
+        let outgoing: Vec<_> = outgoing.collect();
+        let mut rest = &outgoing[..];
+        let groups =
+            std::iter::from_fn(|| rest.split_off(..together(rest)).filter(|group| !group.is_empty()));
+        let taken = groups.take(most).take_while(|group| open_together(&mut state, group, admitted.newest));
+        Ok(Admitted { messages: taken.map(<[_]>::len).sum(), ..admitted })
     }
 
     /// Hands messages to librdkafka. What it does not take is kept, with all that follows it.
@@ -278,6 +280,17 @@ struct Admitted {
     /// The newest record that was known before. Up to this one nothing is sent: it is settled, or on its way.
     newest: u64,
     stamper: Stamper,
+}
+
+/// How many of the first messages can only leave together: no record of a later one stands before one of theirs.
+fn together(messages: &[Outgoing<'_>]) -> usize {
+    let mut last = 0;
+    let ends = |message: &Outgoing<'_>| {
+        let stands_behind = last > 0 && message.members.first() > Some(&last);
+        last = message.members.last().map_or(last, |own| last.max(*own));
+        stands_behind
+    };
+    messages.iter().position(ends).unwrap_or(messages.len())
 }
 
 /// Opens messages that may only leave together, if there is room for them; says whether there was.
@@ -337,6 +350,14 @@ impl Running {
 /// When there is no such message, or it cannot be decompressed, or does not hold what it says.
 pub fn unpack(batch: &Batch, index: usize) -> Result<Batch, OutputError> {
     pack::unpack(batch, index).map_err(|source| OutputError::Decompress { source })
+}
+
+/// The message that takes the place of a packed one, with these records.
+///
+/// # Errors
+/// When they cannot be compressed.
+pub fn repack(encoding: Encoding, records: &Batch) -> Result<Vec<u8>, OutputError> {
+    pack::repack(encoding, records).map_err(|source| OutputError::Compress { source })
 }
 
 /// Tells the polling thread that the offering side is gone, once its half of the producer is.

@@ -4,7 +4,8 @@
 //! a line. What is committed is the very message that Kafka gets, so that sending it twice sends the same bytes.
 //! Invariant: decompressing a message gives its records back, byte for byte, in order.
 //! Limit: a message closes before it outgrows [`RAW_MAX`], or less where the topic takes less; a longer record
-//! travels alone. Unpacked, a message is at most [`UNPACKED_MAX`].
+//! travels alone. Unpacked, a message is at most [`UNPACKED_MAX`]. No message reaches over a multiple of
+//! [`TOGETHER_MAX`] records of its batch, so that a batch of any size can leave piece by piece.
 
 use std::io::{self, Read, Write};
 use std::ops::Range;
@@ -21,6 +22,9 @@ use crate::units::{Lines, Timestamp};
 /// How much a message holds before compression. On made-up lines of services, zstd level 1: 8.9 times smaller with
 /// 128 KiB, 11.6 times with 512 KiB, 12.6 times with 2 MiB, which brokers take only where it compresses.
 pub(super) const RAW_MAX: usize = 512 * 1024;
+/// Messages of several streams hold each other's neighbours and can only leave together. So many records at most do, which
+/// is a quarter of what consumers tell apart; an epoch of ordinary lines has a tenth of that.
+pub(super) const TOGETHER_MAX: usize = 16_384;
 /// Far above the longest record, so that only damage ends here.
 const UNPACKED_MAX: u64 = 64 << 20;
 /// Buffers that are kept for the next batch: one a stream would be too much where there are thousands.
@@ -110,7 +114,10 @@ impl Packer {
         let mut open: Vec<Option<Open>> = Vec::new();
         open.resize_with(batch.keys.len(), || None);
         let mut closed = Closed::default();
-        for (meta, record) in batch.iter() {
+        for (index, (meta, record)) in batch.iter().enumerate() {
+            if index % TOGETHER_MAX == 0 {
+                self.close_all(&mut open, &mut closed)?;
+            }
             let Some(slot) = open.get_mut(meta.key as usize) else {
                 return Err(io::Error::other("a record without a stream"));
             };
@@ -119,15 +126,17 @@ impl Packer {
             }
             slot.get_or_insert_with(|| self.open(meta)).add(meta, record);
         }
-        for message in open.into_iter().flatten() {
-            self.close(message, &mut closed)?;
-        }
+        self.close_all(&mut open, &mut closed)?;
         closed.replace(batch, self.codec.encoding());
         Ok(())
     }
 
     fn open(&mut self, first: &Meta) -> Open {
         Open { first: *first, raw: self.spare.pop().unwrap_or_default(), seqs: Vec::new(), lines: Lines(0) }
+    }
+
+    fn close_all(&mut self, open: &mut [Option<Open>], closed: &mut Closed) -> io::Result<()> {
+        open.iter_mut().filter_map(Option::take).try_for_each(|message| self.close(message, closed))
     }
 
     fn close(&mut self, mut message: Open, closed: &mut Closed) -> io::Result<()> {
@@ -199,6 +208,24 @@ pub(super) fn unpack(batch: &Batch, index: usize) -> io::Result<Batch> {
     Ok(records)
 }
 
+/// One packed message of all these records.
+///
+/// # Errors
+/// As [`Packer::pack`].
+pub(super) fn repack(encoding: Encoding, records: &Batch) -> io::Result<Vec<u8>> {
+    let mut codec = match encoding {
+        Encoding::Record | Encoding::GzipNdjson => Codec::Gzip,
+        Encoding::ZstdNdjson => Codec::zstd()?,
+    };
+    let (mut raw, mut packed) = (Vec::new(), Vec::new());
+    for (_, record) in records.iter() {
+        raw.extend_from_slice(record);
+        raw.push(b'\n');
+    }
+    codec.compress(&raw, &mut packed)?;
+    Ok(packed)
+}
+
 fn decompress(encoding: Encoding, payload: &[u8]) -> io::Result<Vec<u8>> {
     let reader: Box<dyn Read + '_> = match encoding {
         Encoding::GzipNdjson => Box::new(GzDecoder::new(payload)),
@@ -253,6 +280,25 @@ mod tests {
         check(6, &records, &[&[7, 9], &[8, 11], &[10]]); // two records and their newlines
         check(5, &records, &[&[7], &[8], &[9], &[10], &[11]]);
         check(1, &[("a", "{}")], &[&[7]]); // a longer record travels alone
+    }
+
+    #[test]
+    fn a_batch_of_very_many_records_can_leave_in_pieces() {
+        let streams = ["a", "b", "c"];
+        let records: Vec<_> = (0..2 * TOGETHER_MAX + 10).map(|n| (streams[n % 3], "{}")).collect();
+        let mut batch = testing::batch(1, &records);
+        Packer::new(Codec::Gzip).pack(&mut batch, RAW_MAX).expect("it packs");
+        let pieces = |message: &Outgoing<'_>| {
+            let piece = |seq: &u64| (seq - 1) / TOGETHER_MAX as u64;
+            let (first, last) =
+                (message.members.iter().map(piece).min(), message.members.iter().map(piece).max());
+            assert_eq!(first, last, "no message is in two pieces");
+            first
+        };
+        let mut pieces: Vec<_> = messages(&batch).map(|message| pieces(&message)).collect();
+        assert!(pieces.is_sorted());
+        pieces.dedup();
+        assert_eq!(pieces, [Some(0), Some(1), Some(2)]);
     }
 
     #[test]

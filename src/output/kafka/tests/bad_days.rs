@@ -170,6 +170,29 @@ fn fault_047_no_more_is_in_flight_than_the_window_holds() {
     check(Packing::ZstdNdjson, 2_000, |standing| standing.in_flight_bytes > nearly);
 }
 
+/// An epoch of empty lines may hold more records than consumers tell apart.
+#[test]
+fn fault_047_no_epoch_is_too_large_for_the_window() {
+    let cluster = cluster(&[TOPIC]);
+    let options = Options { packing: Packing::ZstdNdjson, ..options(&cluster) };
+    let mut kafka = Kafka::open(&options).expect("a producer");
+    let records: Vec<_> = (0..120_000).map(|n| (["a", "b", "c"][n % 3], "{}")).collect();
+    let mut batch = testing::batch(1, &records);
+    kafka.pack(&mut batch).expect("it packs");
+    let (mut from, mut most) = (0, 0);
+    for _ in 0..WAITS {
+        from += kafka.offer(&batch, from, NOW).expect("the producer works");
+        most = most.max(kafka.standing().in_flight_records);
+        if from == batch.metas.len() {
+            break;
+        }
+        kafka.wait(WAIT);
+    }
+    assert!((1..=50_000).contains(&most), "{most} records in flight at once");
+    let standing = until(&mut kafka, "the last report", |standing| standing.acked_upto == 120_000);
+    assert_eq!((standing.acked_records, standing.in_flight_records), (120_000, 0));
+}
+
 #[test]
 fn fault_049_a_broken_producer_makes_room_for_a_new_one() {
     let cluster = cluster(&[TOPIC]);
