@@ -11,6 +11,7 @@ use super::clock;
 use super::epoch::Epoch;
 use super::feedback::Feedback;
 use super::handoff::{Taken, Taker};
+use super::retry::Retry;
 use super::ship::{Refusal, Ship, explain};
 use super::stop::Stop;
 use crate::engine::record::Batch;
@@ -18,8 +19,11 @@ use crate::engine::storm::Pressure;
 use crate::output::{Output, OutputError, Standing};
 use crate::units::{Lines, Monotonic};
 
-/// How often an idle output is looked after.
+/// How often an output is looked after while no epoch comes.
 const IDLE_LOOK: Duration = Duration::from_millis(100);
+/// The same where nothing is under way either. An epoch wakes the thread; a trouble that comes up meanwhile has nothing
+/// to hold up.
+const QUIET_LOOK: Duration = Duration::from_secs(1);
 /// How long the output is waited for while the next epoch may come: at 1 MiB each, two of them in this time are
 /// 100 MB/s, and that is only where Kafka is slower than we are.
 const BUSY_LOOK: Duration = Duration::from_millis(20);
@@ -105,11 +109,10 @@ pub struct DeliverThread {
 
 /// The thread's own memory.
 struct Work {
-    /// What the outbox has refused; tried again at `retry_at`.
+    /// What the outbox has refused.
     refused: Option<Box<Epoch>>,
-    retry_at: Monotonic,
-    /// Why it was refused, for people.
-    trouble: Option<String>,
+    /// The attempts to commit it all the same.
+    committing: Retry,
     patience: Patience,
     /// Nothing moved for the stop's time while somebody waited for the end.
     given_up: bool,
@@ -125,9 +128,8 @@ impl DeliverThread {
         let now = clock::now().arrival;
         let mut work = Work {
             refused: None,
-            retry_at: now,
-            trouble: None,
-            patience: Patience::new(&self.ship.standing(), now, self.stop.timeout()),
+            committing: Retry::new(RETRY_EVERY),
+            patience: Patience::new(0, now, self.stop.timeout()),
             given_up: false,
             ended: false,
             flushed: false,
@@ -152,7 +154,7 @@ impl DeliverThread {
     fn turn(&mut self, work: &mut Work) -> Result<bool, OutputError> {
         self.take_epoch(work)?;
         let now = clock::now();
-        if let Some(epoch) = work.refused.take_if(|_| work.retry_at <= now.arrival) {
+        if let Some(epoch) = work.refused.take_if(|_| work.committing.is_due(now.arrival)) {
             self.commit(epoch, work);
         }
         if work.end.error.is_some() {
@@ -163,23 +165,23 @@ impl DeliverThread {
         self.relieve();
         self.publish(work);
         let waits = self.ship.waits() || work.refused.is_some();
-        let standing = self.ship.standing();
+        let &Standing { acked_records, in_flight_records, .. } = self.ship.standing();
         if !waits && !work.ended {
-            work.patience = Patience::new(&standing, now.arrival, self.stop.timeout());
+            work.patience = Patience::new(acked_records, now.arrival, self.stop.timeout());
             return Ok(true);
         }
         if !waits {
             if !std::mem::replace(&mut work.flushed, true) {
                 self.ship.flush()?;
             }
-            if standing.in_flight_records == 0 {
+            if in_flight_records == 0 {
                 return Ok(false);
             }
         }
         if work.given_up || self.stop.deadline().is_some_and(|deadline| deadline <= now.arrival) {
             return Ok(false);
         }
-        if self.stop.is_awaited() && work.patience.is_over(&standing, now.arrival) {
+        if self.stop.is_awaited() && work.patience.is_over(acked_records, now.arrival) {
             work.given_up = true;
             self.stop.request(now.arrival);
         }
@@ -194,7 +196,7 @@ impl DeliverThread {
         if work.ended || work.refused.is_some() || !self.ship.takes() {
             return Ok(());
         }
-        match self.taker.take(if self.ship.waits() { Duration::ZERO } else { IDLE_LOOK }) {
+        match self.taker.take(self.pause()) {
             Taken::Epoch(mut epoch) => {
                 self.ship.pack(&mut epoch)?;
                 self.commit(epoch, work);
@@ -205,12 +207,21 @@ impl DeliverThread {
         Ok(())
     }
 
+    /// How long the next epoch may be waited for.
+    fn pause(&self) -> Duration {
+        match self.ship.waits() {
+            true => Duration::ZERO,
+            false if self.ship.is_quiet() => QUIET_LOOK,
+            false => IDLE_LOOK,
+        }
+    }
+
     /// Commits an epoch, or keeps it to try again.
     fn commit(&mut self, mut epoch: Box<Epoch>, work: &mut Work) {
         let now = clock::now();
         let trouble = match self.ship.commit(&mut epoch, now) {
             Ok(()) => {
-                if work.trouble.take().is_some() {
+                if work.committing.succeeded() {
                     tracing::info!("the outbox takes records again");
                 }
                 return self.taker.give_back(epoch);
@@ -224,11 +235,9 @@ impl DeliverThread {
                 return self.stop_at_once();
             }
         };
-        if work.trouble.as_ref() != Some(&trouble) {
+        if work.committing.failed(trouble.clone(), now.arrival) {
             tracing::warn!("{trouble}");
-            work.trouble = Some(trouble);
         }
-        work.retry_at = now.arrival + RETRY_EVERY;
         work.refused = Some(epoch);
     }
 
@@ -247,8 +256,8 @@ impl DeliverThread {
     }
 
     fn publish(&self, work: &Work) {
-        let mut standing = self.ship.standing();
-        standing.trouble = standing.trouble.or_else(|| work.trouble.clone());
+        let mut standing = self.ship.standing().clone();
+        standing.trouble = standing.trouble.or_else(|| work.committing.trouble().map(str::to_owned));
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
 
@@ -328,13 +337,14 @@ struct Patience {
 }
 
 impl Patience {
-    fn new(standing: &Standing, now: Monotonic, wait: Duration) -> Patience {
-        Patience { acked: standing.acked_records, until: now + wait, wait }
+    fn new(acked: u64, now: Monotonic, wait: Duration) -> Patience {
+        Patience { acked, until: now + wait, wait }
     }
 
-    fn is_over(&mut self, standing: &Standing, now: Monotonic) -> bool {
-        if standing.acked_records > self.acked {
-            *self = Patience::new(standing, now, self.wait);
+    /// Whether nothing more was acknowledged for too long.
+    fn is_over(&mut self, acked: u64, now: Monotonic) -> bool {
+        if acked > self.acked {
+            *self = Patience::new(acked, now, self.wait);
         }
         self.until <= now
     }

@@ -19,6 +19,7 @@ pub mod handoff;
 pub mod reader;
 mod refused;
 pub mod report;
+mod retry;
 pub mod ship;
 mod start;
 pub mod stop;

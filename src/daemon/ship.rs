@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::epoch::Epoch;
 use super::feedback::{Feedback, Tell};
 use super::refused::{Answer, Refused};
+use super::retry::Retry;
 use super::start::lanes;
 use crate::engine::record::{Batch, Encoding, Lost, Reason};
 use crate::outbox::{self, Store, StoreError, Unsent};
@@ -24,10 +25,16 @@ use crate::units::{Lines, Monotonic, Now};
 const ACK_EVERY: Duration = Duration::from_secs(1);
 /// How often the files with the credentials are looked at while there is trouble.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The least time between two attempts to make a new producer: a secret that is half written now is whole soon.
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
 
 /// The output with what stands before it.
 pub struct Ship {
     output: Output,
+    /// How it stood when it was last tended.
+    standing: Standing,
+    /// The attempts to make a new producer.
+    reopening: Retry,
     store: Option<Store>,
     feedback: Arc<Feedback>,
     /// What the destination refuses.
@@ -68,7 +75,9 @@ impl Ship {
         feedback: Arc<Feedback>,
     ) -> Ship {
         Ship {
+            standing: output.standing(),
             output,
+            reopening: Retry::new(REOPEN_EVERY),
             store,
             feedback,
             refused: Refused::new(dead_letters),
@@ -151,11 +160,8 @@ impl Ship {
                         self.pending = None;
                     }
                 }
-                Err(OutputError::Broken { reason }) if self.store.is_some() => {
-                    tracing::error!("the Kafka producer is broken and is made anew: {reason}");
-                    self.rewind();
-                    return Ok(any);
-                }
+                // It has been told, and the next look makes a new producer.
+                Err(OutputError::Broken { .. }) if self.store.is_some() => return Ok(any),
                 Err(error) => return Err(error),
             }
         }
@@ -206,15 +212,19 @@ impl Ship {
     }
 
     /// A new producer, and everything that is not acknowledged once more. When none can be made (a certificate is half
-    /// written, say), that is told and tried again.
-    fn rewind(&mut self) {
-        let acked = self.acked();
+    /// written, say), that is told once, and tried again in a second.
+    fn rewind(&mut self, now: Now) {
         if let Err(error) = self.output.reopen() {
-            tracing::error!("{}", explain(&error));
+            let reason = explain(&error);
+            if self.reopening.failed(reason.clone(), now.arrival) {
+                tracing::error!("{reason}");
+            }
             return;
         }
+        self.reopening.succeeded();
+        self.standing = self.output.standing();
         self.pending = None;
-        self.next = acked + 1;
+        self.next = self.acked() + 1;
     }
 
     /// Answers what the destination refused: a smaller or re-stamped replacement once, then the dead-letter file.
@@ -234,11 +244,12 @@ impl Ship {
         }
     }
 
-    /// Keeps the output's time, answers what it refuses, and stores the ack cursor now and then.
+    /// Keeps the output's time, looks how it stands, answers what it refuses, and stores the ack cursor now and then.
     pub fn tend(&mut self, now: Now) {
         self.output.tend(now);
-        if self.output.standing().needs_reopening && self.store.is_some() {
-            self.rewind();
+        self.standing = self.output.standing();
+        if self.standing.needs_reopening && self.store.is_some() && self.reopening.is_due(now.arrival) {
+            self.rewind(now);
         }
         self.answer_refusals(now);
         if now.arrival >= self.stored_at + ACK_EVERY {
@@ -246,15 +257,18 @@ impl Ship {
         }
         if now.arrival >= self.looked_at + LOOK_EVERY {
             self.looked_at = now.arrival;
-            self.renew_credentials();
+            self.renew_credentials(now);
         }
     }
 
     /// A secret that was corrected is the cure of what nothing else cures.
-    fn renew_credentials(&mut self) {
-        if self.output.standing().trouble.is_some() && self.output.credentials_changed() {
-            tracing::info!("the files with the credentials have changed and are read again");
-            self.rewind();
+    fn renew_credentials(&mut self, now: Now) {
+        let has_changed = self.standing.trouble.is_some() && self.output.credentials_changed();
+        if has_changed && self.reopening.is_due(now.arrival) {
+            if self.reopening.trouble().is_none() {
+                tracing::info!("the files with the credentials have changed and are read again");
+            }
+            self.rewind(now);
         }
     }
 
@@ -272,9 +286,16 @@ impl Ship {
         }
     }
 
-    /// The fate of every record up to this number is known.
+    /// The fate of every record up to this number is known, as of the last look.
     fn acked(&self) -> u64 {
-        self.output.standing().acked_upto.max(self.carried)
+        self.standing.acked_upto.max(self.carried)
+    }
+
+    /// Whether nothing is under way: nothing waits, no report can come, nothing is wrong, and the outbox knows it all.
+    pub fn is_quiet(&self) -> bool {
+        let Standing { in_flight_records, trouble, needs_reopening, .. } = &self.standing;
+        let is_known = self.store.is_none() || self.acked() == self.stored;
+        !self.waits() && *in_flight_records == 0 && trouble.is_none() && !needs_reopening && is_known
     }
 
     /// The ack cursor with which the outbox was opened.
@@ -292,9 +313,9 @@ impl Ship {
         self.store.is_some()
     }
 
-    /// How the output stands.
-    pub fn standing(&self) -> Standing {
-        self.output.standing()
+    /// How the output stood when it was last [tended](Self::tend).
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// The share of the outbox that is in use; `None` where there is none.
@@ -345,7 +366,7 @@ fn make_sure(store: &mut Store, error: &StoreError, first: u64, next: u64) -> Re
     let reason = explain(error);
     if !error.needs_reopen() {
         return Err(match error {
-            StoreError::TooLarge { .. } => Refusal::Never(reason),
+            StoreError::TooLarge { .. } | StoreError::Numbering { .. } => Refusal::Never(reason),
             _ => Refusal::Later(reason),
         });
     }
@@ -373,4 +394,54 @@ pub fn explain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::wake::Wake;
+    use crate::output::kafka::{Kafka, Options, Sasl};
+    use crate::units::Timestamp;
+
+    fn at(millis: u64) -> Now {
+        Now { arrival: Monotonic(millis * 1_000_000), wall: Timestamp(0) }
+    }
+
+    /// A password that is gone for a while is asked for once a second, not with each look.
+    #[test]
+    fn fault_052_a_producer_that_cannot_be_made_is_tried_at_a_pace() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let password_file = folder.path().join("password");
+        std::fs::write(&password_file, "wrong\n").expect("a secret");
+        let sasl = Sasl {
+            mechanism: "PLAIN".into(),
+            username: "squall".into(),
+            password_file: password_file.clone(),
+        };
+        // Nobody listens there.
+        let brokers = vec!["127.0.0.1:1".to_owned()];
+        let options = Options { brokers, topic: "logs".into(), sasl: Some(sasl), ..Options::default() };
+        let output = Output::Kafka(Kafka::open(&options).expect("a producer"));
+        let feedback = Arc::new(Feedback::new(Arc::new(Wake::default())));
+        let mut ship = Ship::new(output, None, folder.path().join("letters"), [0, 1], feedback);
+        let is_troubled = |ship: &mut Ship| {
+            ship.wait(Duration::from_millis(100));
+            ship.tend(at(0));
+            ship.standing().trouble.is_some()
+        };
+        assert!((0..300).any(|_| is_troubled(&mut ship)), "nobody answers");
+        assert!(!ship.is_quiet());
+
+        std::fs::remove_file(&password_file).expect("our own file");
+        let mut fails = |ship: &mut Ship, millis: u64| {
+            ship.tend(at(millis));
+            ship.reopening.trouble().is_some()
+        };
+        assert!(!fails(&mut ship, 999), "the files are looked at once a second");
+        assert!(fails(&mut ship, 1_000));
+        ship.rewind(at(1_300)); // it failed now
+        std::fs::write(&password_file, "right\n").expect("a secret");
+        assert!(fails(&mut ship, 2_299), "not tried again so soon");
+        assert!(!fails(&mut ship, 3_000), "the password is there");
+    }
 }
