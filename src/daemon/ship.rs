@@ -433,7 +433,7 @@ mod tests {
         assert!(!ship.is_quiet());
 
         std::fs::remove_file(&password_file).expect("our own file");
-        let mut fails = |ship: &mut Ship, millis: u64| {
+        let fails = |ship: &mut Ship, millis: u64| {
             ship.tend(at(millis));
             ship.reopening.trouble().is_some()
         };

@@ -102,7 +102,7 @@ impl Tail {
                 self.moved.insert(position.file);
             }
             match found {
-                None if position.ended => {}
+                None if position.ended && !was_live(&position) => {}
                 None => source.1.push(position),
                 Some(member) if position.ended && !self.goes_on(&position, &member) => {
                     self.recall(&position, &member, now);
@@ -134,11 +134,12 @@ impl Tail {
         self.saved.sources.clear();
     }
 
-    /// Whether a file that was read to its end is to be read on. With `until_eof` that end was only the size at the start of
-    /// the run before, and this run is the only one to look; else a scan sees to what was written since.
+    /// Whether a file that was read to its end is to be read on. One that was still written to may have grown, or been
+    /// emptied, since. Of others only a run with `until_eof` asks here: it is the only one to look, else a scan sees to
+    /// what was written since.
     fn goes_on(&self, position: &Position, member: &Member) -> bool {
         let was_read = position.read >= position.size;
-        self.options.until_eof && was_read && member.status.size != position.read
+        was_live(position) || self.options.until_eof && was_read && member.status.size != position.read
     }
 
     /// A file that is not to be read again.
@@ -184,6 +185,12 @@ impl Tail {
         }
         id
     }
+}
+
+/// Whether a file that was read to its end had its source's own name then: only a run with `until_eof` ends such a file,
+/// and it may have grown before it was rotated, packed or deleted.
+fn was_live(position: &Position) -> bool {
+    position.read >= position.size && age_of(&position.path) == Age::Current
 }
 
 fn ended(file: FileId, known: &Known, source: &Path, print: Fingerprint, size: u64) -> Position {

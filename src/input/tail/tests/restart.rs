@@ -528,6 +528,41 @@ fn until_eof_goes_on_from_positions_too() {
     assert!(rig.last.done);
 }
 
+#[test]
+fn fault_011_what_until_eof_had_read_grew_and_was_compressed() {
+    let text: String = (0..5_000).map(|number| format!("{number} what was said\n")).collect();
+    let (read, rest) = text.split_at(40_000);
+    for until_eof in [true, false] {
+        let mut rig = Rig::new(&["x.log"]);
+        rig.tail.options.until_eof = true;
+        rig.append("x.log", read);
+        rig.restart(Vec::new());
+        assert_eq!(rig.look(), ["open 0 x.log".to_owned(), format!("0@0 {read}"), "end 0".to_owned()]);
+        let store = rig.keep();
+        rig.append("x.log", rest);
+        rig.rotate("x.log", 5);
+        rig.append("x.log", "new\n");
+        rig.pack("x.log.1", "x.log.1.gz");
+        rig.tail.options.until_eof = until_eof;
+        rig.restart(store.all());
+        let told = rig.look().concat();
+        assert!(told.ends_with(&format!(
+            "{}end 00@0 new\n{}",
+            &rest[rest.len() - 90..],
+            if until_eof { "end 0" } else { "" }
+        )));
+        assert_eq!(told.matches("what was said").count(), rest.matches("what was said").count());
+        // Once is enough, and what is gone altogether is told as for a file that was followed.
+        let store = rig.keep();
+        rig.restart(store.all());
+        assert!(!rig.look().concat().contains("what was said"));
+        fs::remove_file(rig.path("x.log")).unwrap();
+        let store = rig.keep();
+        rig.restart(store.all());
+        assert_eq!(rig.look(), ["open 0 x.log", "notfound 0 x.log 4+0", "end 0"]);
+    }
+}
+
 /// Rotates `x.log` with its plain and its packed elders.
 fn rotate_all(rig: &Rig) {
     for age in (1..99).rev() {
