@@ -252,7 +252,17 @@ impl DeliverThread {
             return;
         }
         let Some(fill) = self.ship.fill() else { return };
-        self.feedback.set_pressure(pressure(self.feedback.pressure(), fill));
+        let (before, now) = (self.feedback.pressure(), pressure(self.feedback.pressure(), fill));
+        if now == before {
+            return;
+        }
+        self.feedback.set_pressure(now);
+        let percent = (fill * 100.0) as u32;
+        if now > before {
+            tracing::warn!("the outbox is {percent} % full: {}", consequence(now));
+        } else {
+            tracing::info!("the outbox is {percent} % full: {}", consequence(now));
+        }
     }
 
     fn publish(&self, work: &Work) {
@@ -327,6 +337,16 @@ fn pressure(now: Pressure, fill: f64) -> Pressure {
     let level =
         |fill: f64| ENTER.iter().find(|(from, _)| fill >= *from).map_or(Pressure::None, |(_, level)| *level);
     level(fill).max(now.min(level(fill + 0.10)))
+}
+
+/// What pressure means for the lines, in words.
+fn consequence(pressure: Pressure) -> &'static str {
+    match pressure {
+        Pressure::None => "lines are shipped in full detail again",
+        Pressure::Few => "fewer lines are sent word for word before they are folded",
+        Pressure::Count => "lines of known templates are only counted",
+        Pressure::Shed => "lines of known templates are only counted, all of a stream together",
+    }
 }
 
 /// Waits as long as something moves.

@@ -14,7 +14,7 @@ use crate::support::broker::{Broker, Setup};
 use crate::support::proxy::{Mode, Proxy};
 
 /// The promise (`budget.memory_max`); a debug build keeps it too.
-const MEMORY_MAX: u64 = 48 << 20;
+pub(super) const MEMORY_MAX: u64 = 48 << 20;
 /// Every line becomes a record: what Kafka does not take has to be kept by somebody.
 const ALL: [&str; 2] = ["--collapse", "never"];
 /// 5,000 lines a second, 1 MB of log, 4 MB of records.
@@ -33,7 +33,7 @@ fn expect_memory(sidecar: &Sidecar) {
 }
 
 /// A broker whose clients all come through a proxy, as far as squall goes.
-fn behind_a_proxy() -> (Broker, Proxy) {
+pub(super) fn behind_a_proxy() -> (Broker, Proxy) {
     let proxy = Proxy::start();
     let broker = Broker::start_as(&Setup::default().behind("PROXIED", &proxy));
     proxy.forward_to(broker.address_of("PROXIED"));

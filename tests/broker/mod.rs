@@ -7,6 +7,7 @@
 //! | `incident` | 220,314 lines: followed, through a pipe, through rotations; the demo |
 //! | `forms` | every compression, every packing, many streams over several partitions |
 //! | `bad_days` | Kafka away, frozen, restarted, a topic gone or small, behind a bad network (faults.md 42 to 55) |
+//! | `full` | the outbox is full while Kafka is away (60) |
 //! | `guarded` | wrong passwords, missing rights, bad certificates, and good ones (52, 53) |
 //! | `kill` | `kill -9`, again and again, under load (36, 37) |
 //! | `limits` | what a topic does not take: large records, old times |
@@ -20,6 +21,7 @@
 
 mod bad_days;
 mod forms;
+mod full;
 mod guarded;
 mod incident;
 mod kill;

@@ -1,13 +1,17 @@
 //! One log that is written, one state directory, one topic, one verifier.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use squall::daemon::clock;
 use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::sidecar::{Ended, Sidecar};
-use crate::rig::generator::{Generator, Plan, Truth};
+use crate::rig::generator::{Calm, Generator, Plan, Truth};
+use crate::rig::line::{FRESH, Kind, Mark};
 use crate::rig::topic::Topic;
 use crate::rig::verifier::{Report, Verifier};
 use crate::support::broker::Broker;
@@ -20,6 +24,8 @@ pub(super) struct Stage {
     generator: Generator,
     reader: Topic,
     verifier: Verifier,
+    /// The fresh lines.
+    fresh: Truth,
 }
 
 /// How it all ended.
@@ -39,7 +45,8 @@ impl Stage {
         let generator = Generator::start(folder.path().join(LOG), plan);
         let reader = Topic::open(broker.address(), topic);
         let address = broker.address().to_owned();
-        Stage { folder, address, topic: topic.to_owned(), generator, reader, verifier: Verifier::default() }
+        let (verifier, fresh) = (Verifier::default(), Truth::default());
+        Stage { folder, address, topic: topic.to_owned(), generator, reader, verifier, fresh }
     }
 
     /// squall, from where it was, to the broker's plain listener.
@@ -72,6 +79,41 @@ impl Stage {
 
     pub(super) fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// The file of the fresh lines, for `--tail`.
+    pub(super) fn fresh_log(&self) -> PathBuf {
+        self.path("fresh.log")
+    }
+
+    /// Writes a line of which there was none like it before.
+    pub(super) fn write_fresh(&mut self) {
+        let number = self.fresh.calm.len() as u64;
+        // Letters that are no hexadecimal digits.
+        let word: String =
+            (0..6).map(|place| char::from(b'g' + (number / 20u64.pow(place) % 20) as u8)).collect();
+        let mut line = format!("the {word} has never been seen").into_bytes();
+        let seq = FRESH + number;
+        Mark { src: 2, seq, kind: Kind::Calm }.append_to(&mut line);
+        let mut log =
+            OpenOptions::new().append(true).create(true).open(self.fresh_log()).expect("the fresh log");
+        let offset = log.metadata().expect("the fresh log").len();
+        self.fresh.calm.push(Calm { seq, hash: xxh3_64(&line), offset });
+        self.fresh.lines[Kind::Calm as usize] += 1;
+        line.push(b'\n');
+        log.write_all(&line).expect("room");
+    }
+
+    /// Detail may be lost from now on, but no count.
+    pub(super) fn expect_only_counts(&mut self) {
+        self.verifier.expect_only_counts();
+    }
+
+    /// Reads the topic until a line has come word for word that was written after this.
+    #[track_caller]
+    pub(super) fn wait_for_newer_line(&mut self, sidecar: &Sidecar) {
+        let now = self.generator.seq();
+        self.wait_until("a newer line", sidecar, |verifier| verifier.newest_line() > now);
     }
 
     /// Reads the topic for so long.
@@ -153,7 +195,9 @@ impl Stage {
         sidecar.terminate();
         let ended = sidecar.end();
         self.drain();
-        let truth = self.generator.end();
+        let mut truth = self.generator.end();
+        truth.calm.append(&mut self.fresh.calm);
+        truth.lines[Kind::Calm as usize] += self.fresh.lines[Kind::Calm as usize];
         let report = self.verifier.finish(&truth);
         Outcome { folder: self.folder, ended, truth, report }
     }

@@ -42,6 +42,9 @@ pub(crate) struct Mark {
     pub(crate) kind: Kind,
 }
 
+/// From this number on: lines that each have a template of their own. They must arrive word for word whatever happens.
+pub(crate) const FRESH: u64 = 1 << 40;
+
 impl Mark {
     /// Puts the mark at the end of a line.
     pub(crate) fn append_to(self, text: &mut Vec<u8>) {
