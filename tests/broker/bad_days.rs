@@ -210,6 +210,12 @@ fn fault_054_a_bad_network() {
     let outcome = stage.finish(sidecar);
     println!("054: {connections} connections, {memory} bytes of memory; {}", outcome.report);
     outcome.expect_exact();
+    let anew = outcome.ended.messages_with("kafka has a new producer").len();
+    assert!(
+        outcome.report.out_of_order == 0 || anew > 0,
+        "one producer, another order: {:#?}",
+        outcome.ended.messages
+    );
     let said = outcome.ended.messages_with("kafka waits: ").len();
     assert!((1..=3 * bad.len()).contains(&said), "{:#?}", outcome.ended.messages);
 }

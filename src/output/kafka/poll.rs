@@ -165,12 +165,7 @@ impl Poller {
                 }
             }
         }
-        self.shared.update(|state| {
-            state.returned.extend(rest);
-            if state.returned.is_empty() {
-                state.ring();
-            }
-        });
+        self.shared.update(|state| state.sent_again(rest));
     }
 }
 

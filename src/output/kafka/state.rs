@@ -42,6 +42,8 @@ pub(super) struct State {
     /// Messages that have to be sent again, by the number of their first open record. Nothing new is sent before
     /// them.
     pub(super) returned: BTreeMap<u64, Message>,
+    /// Some of them were taken out to be sent, and librdkafka does not have them all yet.
+    sending_again: bool,
     pub(super) breaker: Breaker,
     /// The message that asks for all while the circuit is half-open.
     probe: Option<u64>,
@@ -105,6 +107,7 @@ impl State {
             unanswered: BTreeMap::new(),
             replaced: BTreeSet::new(),
             returned: BTreeMap::new(),
+            sending_again: false,
             breaker: Breaker::new(seed),
             probe: None,
             topic_known: false,
@@ -259,9 +262,10 @@ impl State {
         self.probe = None;
     }
 
-    /// What may be sent again now, in order: all of it, or one message that asks for the others.
+    /// What may be sent again now, in order: all of it, or one message that asks for the others. Nothing new is sent
+    /// until [`sent_again`](Self::sent_again): the offering thread would overtake it.
     pub(super) fn take_returned(&mut self) -> BTreeMap<u64, Message> {
-        match self.room() {
+        let taken = match self.room() {
             Room::All => std::mem::take(&mut self.returned),
             Room::One => {
                 let oldest = self.returned.pop_first();
@@ -269,6 +273,17 @@ impl State {
                 oldest.into_iter().collect()
             }
             Room::Nothing => BTreeMap::new(),
+        };
+        self.sending_again = !taken.is_empty();
+        taken
+    }
+
+    /// What was taken is with librdkafka, but for what is `left`.
+    pub(super) fn sent_again(&mut self, left: impl IntoIterator<Item = (u64, Message)>) {
+        self.returned.extend(left);
+        self.sending_again = false;
+        if self.returned.is_empty() {
+            self.ring();
         }
     }
 
@@ -277,7 +292,7 @@ impl State {
         match self.room() {
             // What is on its way will tell.
             Room::One if self.acks.all_open().records > 0 => Room::Nothing,
-            room if self.returned.is_empty() => room,
+            room if self.returned.is_empty() && !self.sending_again => room,
             _ => Room::Nothing,
         }
     }
@@ -467,7 +482,9 @@ mod tests {
     }
 
     fn again(state: &mut State) -> Vec<u64> {
-        state.take_returned().into_keys().collect()
+        let taken = state.take_returned();
+        state.sent_again([]);
+        taken.into_keys().collect()
     }
 
     /// Lets the longest back-off pass, and asks.
@@ -498,6 +515,22 @@ mod tests {
         assert_eq!((again(&mut state), state.room_for_new()), (vec![2, 3], Room::All));
         let standing = state.standing();
         assert_eq!((standing.trouble, standing.trouble_since, standing.acked_upto), (None, None, 1));
+    }
+
+    #[test]
+    fn fault_057_nothing_new_overtakes_what_is_sent_again() {
+        let mut state = sending(1..=3);
+        // librdkafka's queue was full for these.
+        state.keep(2, message());
+        state.keep(3, message());
+        assert_eq!(state.room_for_new(), Room::Nothing);
+        let mut taken = state.take_returned();
+        assert_eq!((taken.len(), state.room_for_new()), (2, Room::Nothing), "they are on their way to it");
+        let last = taken.pop_last();
+        state.sent_again(last);
+        assert_eq!(state.room_for_new(), Room::Nothing, "it was full again");
+        assert_eq!((again(&mut state), state.room_for_new()), (vec![3], Room::All));
+        assert_eq!((again(&mut state), state.room_for_new()), (vec![], Room::All));
     }
 
     #[test]
