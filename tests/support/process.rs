@@ -170,6 +170,17 @@ impl Running {
         panic!("squall did not end within {WAIT_MAX:?}: {}", self.said());
     }
 
+    /// How often its thread of this name has gone to sleep so far; `None` while there is no such thread.
+    pub(crate) fn sleeps(&self, thread: &str) -> Option<u64> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let is_it =
+            |path: &Path| fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == thread);
+        let path = tasks.filter_map(|task| Some(task.ok()?.path())).find(|path| is_it(path))?;
+        let status = fs::read_to_string(path.join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse().ok()
+    }
+
     fn said(&self) -> String {
         self.stderr.as_ref().map_or_else(String::new, Collected::text)
     }
