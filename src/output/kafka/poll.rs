@@ -4,14 +4,15 @@
 //! It reads no clock: a turn of the loop lasts [`TURN`], because `poll` serves events until its time is over.
 //! But `poll` also spins through the last millisecond of it, which cost 0.8 % of a core for ever; so while
 //! nothing is open and nothing is wrong the thread rests instead, and only clears the queue now and then.
-//! Nothing here is in the way of the offering thread, so a slow look-up costs nobody but the reports behind
-//! it.
+//! Nothing here is in the way of the offering thread, and a slow look-up is not in the way of reports.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::OwnedHeaders;
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::context::{Context, Fate, Place, doubts_topic, fate};
@@ -35,7 +36,7 @@ const REST: Duration = Duration::from_millis(250);
 const REST_EVENTS: usize = 16;
 /// How often the topic is looked up while it is not known and nothing is wrong: its leaders are being chosen.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
-/// How long the first look-up may take. Delivery reports wait behind it, but only while there is trouble.
+/// How long the first look-up may take.
 const LOOK_UP: Duration = Duration::from_millis(500);
 /// How long a look-up may take at most. A network slower than that delivers nothing, and none is.
 const LOOK_UP_MAX: Duration = Duration::from_secs(8);
@@ -118,8 +119,7 @@ impl Poller {
 
     /// Asks the brokers for the topic, and so learns whether they can be reached at all.
     fn look_up(&self, watch: &mut Watch) {
-        let answer = self.producer.client().fetch_metadata(Some(&self.place.topic), watch.look_up_max());
-        let metadata = match answer {
+        let metadata = match self.ask(watch.look_up_max()) {
             Ok(metadata) => metadata,
             Err(error) => {
                 tracing::debug!(%error, "kafka does not answer");
@@ -147,6 +147,24 @@ impl Poller {
                 Some(code) => state.report(Trouble::topic(&self.place, &code.to_string())),
             }
         });
+    }
+
+    /// What the brokers know of the topic. An answer may take seconds; what is in flight is reported meanwhile, and
+    /// where nothing is, nobody waits.
+    pub(super) fn ask(&self, at_most: Duration) -> KafkaResult<Metadata> {
+        let fetch = move || self.producer.client().fetch_metadata(Some(&self.place.topic), at_most);
+        if self.shared.lock().acks.all_open().records == 0 {
+            return fetch();
+        }
+        thread::scope(|scope| {
+            let beside = thread::Builder::new().name("squall-ask".to_owned()).spawn_scoped(scope, fetch);
+            // Without a thread it takes a little longer.
+            let Ok(asking) = beside else { return fetch() };
+            while !asking.is_finished() {
+                self.producer.poll(TURN);
+            }
+            asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Sends what came back, in order, as far as the circuit allows.

@@ -1,5 +1,6 @@
 //! Kafka's bad days: rows of `faults.md`, each test named after its row.
 
+use rdkafka::producer::{Producer as _, PurgeConfig};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use serde_json::Value;
 
@@ -385,6 +386,44 @@ fn fault_052_a_new_password_makes_a_new_producer() {
     std::fs::write(&password_file, "right\n").expect("a secret");
     kafka.reopen().expect("a new producer");
     assert!(!kafka.credentials_changed());
+}
+
+/// A report needs no broker here: it says that the record was purged.
+#[test]
+fn fault_054_reports_come_while_the_brokers_are_asked() {
+    let cluster = cluster(&[TOPIC]);
+    let options = options(&cluster);
+    let config = options.client_config().expect("good options");
+    let shared = Arc::new(Shared::new(State::new(BatchLimit::of(&config), 7)));
+    let place = Arc::new(Place { brokers: cluster.bootstrap_servers(), topic: TOPIC.into(), user: None });
+    let context = Context { shared: Arc::clone(&shared), place: Arc::clone(&place) };
+    let producer: BaseProducer<Context> = config.create_with_context(context).expect("a producer");
+    let producer = Arc::new(producer);
+    let poller = Poller {
+        producer: Arc::clone(&producer),
+        shared: Arc::clone(&shared),
+        place: Arc::clone(&place),
+        options,
+    };
+    poller.ask(Duration::from_secs(30)).expect("an answer");
+    cluster.broker_round_trip_time(1, Duration::from_secs(60)).expect("a very slow broker");
+    let batch = small(1, 1);
+    let message = messages(&batch).next().expect("a message");
+    {
+        let mut state = shared.lock();
+        state.acks.reach(1, 1);
+        state.acks.open(&[1], message.load(0));
+    }
+    assert!(poll::send(&producer, &place, 1, message.to_message(0)).is_ok());
+    let asking = thread::spawn(move || poller.ask(Duration::from_secs(3)).is_err());
+    producer.purge(PurgeConfig::default().queue().inflight());
+    let mut reported = false;
+    while !asking.is_finished() {
+        reported |= shared.lock().returned.contains_key(&1);
+        shared.wait_for_bell(Duration::from_millis(10));
+    }
+    assert!(asking.join().expect("no panic"), "it answered");
+    assert!(reported, "the report waited for the answer");
 }
 
 #[test]
