@@ -3,6 +3,7 @@
 mod idle;
 mod lives;
 mod memory;
+mod remote;
 mod restart;
 mod stdin;
 mod stop;

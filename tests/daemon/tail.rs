@@ -11,13 +11,13 @@ use crate::support::process::{Ended, Running, squall};
 use crate::support::records::{Records, split_ledger};
 
 /// A sidecar that follows `*.log` in a folder and writes every line to a file of records.
-struct Rig {
+pub(super) struct Rig {
     folder: TempDir,
-    sidecar: Running,
+    pub(super) sidecar: Running,
 }
 
 impl Rig {
-    fn start(include: &str) -> Rig {
+    pub(super) fn start(include: &str) -> Rig {
         let folder = tempfile::tempdir().expect("a folder");
         let args = [
             "run",
@@ -46,14 +46,14 @@ impl Rig {
 
     /// Waits until so many records stand in the file.
     #[track_caller]
-    fn wait_for(&mut self, records: usize) {
+    pub(super) fn wait_for(&mut self, records: usize) {
         let out = self.path("out");
         self.sidecar.wait_until(&format!("{records} records"), |_| delivered(&out) >= records);
     }
 
     /// Ends it in order. What it printed and what it delivered must fit together.
     #[track_caller]
-    fn stop(self) -> Records {
+    pub(super) fn stop(self) -> Records {
         self.sidecar.signal(Signal::TERM);
         let ended: Ended = self.sidecar.end();
         ended.expect_code(0);
@@ -70,12 +70,12 @@ fn delivered(out: &Path) -> usize {
     fs::read(out).map_or(0, |bytes| memchr::memchr_iter(b'\n', &bytes).count())
 }
 
-fn numbered(numbers: std::ops::Range<usize>) -> String {
+pub(super) fn numbered(numbers: std::ops::Range<usize>) -> String {
     numbers.map(|n| format!("seq={n} what the application had to say\n")).collect()
 }
 
 #[track_caller]
-fn expect_numbers(records: &Records, end: usize) {
+pub(super) fn expect_numbers(records: &Records, end: usize) {
     let wanted = numbered(0..end);
     let came = records.texts();
     let differs = came.iter().zip(wanted.lines()).position(|(came, wanted)| *came != wanted);

@@ -24,6 +24,7 @@ use super::family::Member;
 use super::fingerprint::{Fingerprint, Trace};
 use super::identity::{self, status_of, status_of_open};
 use super::refusals::Trouble;
+use super::remote::Doubt;
 use super::rest::Remains;
 use super::rotation::split;
 use super::trust::Trust;
@@ -51,6 +52,8 @@ pub(super) struct Generation {
     expected: Fingerprint,
     /// The content is not the one that was read.
     replaced: bool,
+    /// Whether a size below what was read may be stale.
+    doubt: Doubt,
     /// All bytes from `offset` to here are NULs, and it is not known yet what follows.
     nuls_end: u64,
     /// This file holds the rest of another one.
@@ -97,6 +100,8 @@ pub(super) enum Standing {
     AtEnd,
     /// As `AtEnd`, but somebody wrote to it: it may be other content of the same length.
     Touched,
+    /// It is said to be shorter than what we read of it, which may be stale: look again.
+    Doubtful,
     /// Its content is not the one that we read.
     Replaced,
     /// It is not open, and its last known name leads elsewhere. A scan will find it or find it gone.
@@ -140,6 +145,7 @@ impl Generation {
             trace: (expected.read == 0).then(Trace::new),
             expected,
             replaced: false,
+            doubt: Doubt::default(),
             nuls_end: 0,
             rest: None,
             limit: None,
@@ -234,30 +240,41 @@ impl Generation {
         }
     }
 
-    /// Opens the file under its last known name. False: that name leads to another file by now.
-    pub(super) fn open(&mut self, trust: &Trust) -> io::Result<bool> {
+    /// Opens the file under its last known name. False: that name leads to another file by now, or to one whose size is
+    /// not believed yet.
+    pub(super) fn open(&mut self, trust: &Trust, now: Monotonic) -> io::Result<bool> {
         match identity::open(&self.path, self.identity, trust) {
             Ok(Some(file)) if self.is_packed() => {
                 self.content = Some(Content::Packed(Box::new(Archive::new(file))));
                 Ok(true)
             }
-            Ok(Some(file)) => self.take(file).map(|()| true),
+            Ok(Some(file)) => self.take(file, now),
             Ok(None) => Ok(false),
             Err(error) if is_absence(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Takes an open file and makes sure that it holds what was read of it.
-    fn take(&mut self, file: File) -> io::Result<()> {
+    /// Takes an open file and makes sure that it holds what was read of it. False: it cannot be said yet.
+    fn take(&mut self, file: File, now: Monotonic) -> io::Result<bool> {
         if self.trace.is_none() {
+            if self.is_doubtful(status_of_open(&file)?.size, now) {
+                return Ok(false);
+            }
             let fits = self.expected.fits(&file)?;
             self.trace = if fits { Trace::load(&file, self.offset)? } else { None };
             self.replaced = self.trace.is_none();
             self.confirmed = (!self.replaced).then_some(self.modified);
         }
         self.content = Some(Content::Plain(file));
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether the file is said to be shorter than what was read of it, and that may be stale.
+    fn is_doubtful(&mut self, size: u64, now: Monotonic) -> bool {
+        // Of a file that was not opened yet since the start, all that was read then must be there.
+        let read = if self.trace.is_some() { self.offset } else { self.expected.read.max(self.offset) };
+        self.doubt.is_cast_on(size, read, &self.path, now)
     }
 
     pub(super) fn close(&mut self) {
@@ -281,7 +298,7 @@ impl Generation {
     }
 
     /// Asks the kernel how the file stands.
-    pub(super) fn look(&mut self) -> io::Result<Standing> {
+    pub(super) fn look(&mut self, now: Monotonic) -> io::Result<Standing> {
         if self.vanished {
             return Ok(Standing::Vanished);
         }
@@ -301,6 +318,9 @@ impl Generation {
             self.deleted = true;
             // Its writer may not know yet: the grace begins now.
             self.at_end_since = None;
+        }
+        if !self.replaced && self.is_doubtful(status.size, now) {
+            return Ok(Standing::Doubtful);
         }
         let size_before = std::mem::replace(&mut self.size, status.size);
         self.modified = status.modified;
@@ -322,11 +342,15 @@ impl Generation {
     }
 
     /// Makes sure that the bytes before the offset are those that were read. The file must be open.
-    pub(super) fn confirm(&mut self) -> io::Result<()> {
+    pub(super) fn confirm(&mut self, now: Monotonic) -> io::Result<()> {
         if let (Some(Content::Plain(file)), Some(trace)) = (&self.content, &self.trace) {
-            let print = trace.fingerprint(self.offset);
-            self.replaced = !print.fits(file)?;
-            self.confirmed = Some(self.modified);
+            let fits = trace.fingerprint(self.offset).fits(file)?;
+            let size = status_of_open(file)?.size;
+            // What seems to be missing may be there at the next look.
+            if fits || !self.is_doubtful(size, now) {
+                self.replaced = !fits;
+                self.confirmed = Some(self.modified);
+            }
         }
         Ok(())
     }

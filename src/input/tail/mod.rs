@@ -14,6 +14,7 @@
 //! | `follow` | how far have we read one file? |
 //! | `fingerprint` | is its content still the one that we read? |
 //! | `restore` | where were we before the restart? |
+//! | `remote` | is what the kernel says of a file's size true, or stale? |
 //! | `rest`, `archive` | where is the rest of a file that was copied and emptied, or compressed? |
 //! | `trust` | may we follow this symbolic link? |
 //! | `turn` | who reads next? |
@@ -36,6 +37,7 @@ mod fingerprint;
 mod follow;
 mod identity;
 mod refusals;
+mod remote;
 mod rest;
 mod restore;
 mod rotation;

@@ -16,6 +16,7 @@ use crate::units::{Bytes, Monotonic};
 use super::family::{Family, Member, is_gzip};
 use super::fingerprint::Fingerprint;
 use super::follow::Generation;
+use super::remote::Doubt;
 use super::scan::{Known, Role};
 use super::turn::Turned;
 use super::{Event, Loss, SourceId, Tail, identity};
@@ -179,7 +180,7 @@ impl Tail {
                 continue;
             }
             // What cannot be opened is no candidate; the loss will be told.
-            let fits = rest.open(&self.trust).unwrap_or(false) && !rest.is_replaced();
+            let fits = rest.open(&self.trust, now).unwrap_or(false) && !rest.is_replaced();
             rest.close();
             if fits {
                 for member in newer {
@@ -250,7 +251,8 @@ impl Tail {
         let (file, path) = (generation.identity, generation.path.clone());
         source.generations.push_front(generation);
         source.empty_since = None;
-        self.known.insert(file, Known { source: id, role: Role::Followed, path, seen: self.scans });
+        let (role, seen, doubt) = (Role::Followed, self.scans, Doubt::default());
+        self.known.insert(file, Known { source: id, role, path, seen, doubt });
         self.moved.insert(file);
     }
 

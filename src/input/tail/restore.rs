@@ -23,6 +23,7 @@ use super::family::{Families, Family, Member, is_gzip};
 use super::fingerprint::Fingerprint;
 use super::follow::Generation;
 use super::identity::{open, status_of};
+use super::remote::Doubt;
 use super::rest::Remains;
 use super::rotation::{Age, split};
 use super::scan::{Known, Role};
@@ -150,7 +151,8 @@ impl Tail {
             false => Role::Ended { print: Fingerprint::of_position(position) },
         };
         let path = member.path.clone();
-        self.known.insert(member.status.identity, Known { source, role, path, seen: 0 });
+        self.known
+            .insert(member.status.identity, Known { source, role, path, seen: 0, doubt: Doubt::default() });
     }
 
     fn resumed(&self, member: &Member, position: &Position, now: Monotonic) -> Generation {

@@ -16,6 +16,7 @@ use super::family::{Families, Family, Member};
 use super::fingerprint::Fingerprint;
 use super::follow::Generation;
 use super::identity::status_of;
+use super::remote::Doubt;
 use super::rest::Copy;
 use super::rotation::{Age, split};
 use super::source::Source;
@@ -30,6 +31,8 @@ pub(super) struct Known {
     pub(super) path: PathBuf,
     /// The scan that saw it last.
     pub(super) seen: u64,
+    /// Of a file that was read to its end: whether a size below that may be stale.
+    pub(super) doubt: Doubt,
 }
 
 /// What we do with a file.
@@ -186,7 +189,8 @@ impl Tail {
             }
         }
         let role = Role::PassedOver { is_copy: met };
-        let known = Known { source, role, path: member.path.clone(), seen: self.scans };
+        let path = member.path.clone();
+        let known = Known { source, role, path, seen: self.scans, doubt: Doubt::default() };
         self.known.insert(member.status.identity, known);
         self.moved.insert(member.status.identity);
     }
@@ -220,6 +224,9 @@ impl Tail {
                 }
             }
             Role::Ended { mut print } => {
+                if known.doubt.is_cast_on(member.status.size, print.read, &member.path, now) {
+                    return;
+                }
                 if member.status.size < print.read {
                     // It was emptied, and all that it holds is new.
                     print = Fingerprint::unknown(0);
@@ -318,13 +325,14 @@ impl Tail {
         now: Monotonic,
         sink: &mut dyn FnMut(Event<'_>),
     ) {
+        let path = generation.path.clone();
         let known =
-            Known { source: id, role: Role::Followed, path: generation.path.clone(), seen: self.scans };
+            Known { source: id, role: Role::Followed, path, seen: self.scans, doubt: Doubt::default() };
         self.known.insert(generation.identity, known);
         self.moved.insert(generation.identity);
         let mut refused = false;
         if !generation.is_open() && self.descriptors.has_room_to_wait(&mut self.sources) {
-            match generation.open(&self.trust) {
+            match generation.open(&self.trust, now) {
                 Ok(true) => self.descriptors.opened(),
                 Ok(false) => self.rescan = true,
                 // The generation's turn tries again and tells.

@@ -70,7 +70,7 @@ impl Source {
         }
         let deleted = front.deleted;
         let at_end_since = front.at_end_since.unwrap_or(now);
-        let newer_has_data = self.generations.get_mut(1).is_some_and(has_data);
+        let newer_has_data = self.generations.get_mut(1).is_some_and(|newer| has_data(newer, now));
         let quiet_at = at_end_since + if newer_has_data { HANDOVER } else { GRACE };
         match self.generations.len() - 1 {
             0 if !deleted => return Finish::Open,
@@ -85,8 +85,8 @@ impl Source {
     }
 }
 
-fn has_data(newer: &mut Generation) -> bool {
-    newer.size > 0 || matches!(newer.look(), Ok(Standing::Unread))
+fn has_data(newer: &mut Generation, now: Monotonic) -> bool {
+    newer.size > 0 || matches!(newer.look(now), Ok(Standing::Unread))
 }
 
 /// How long a deleted file must be quiet before we believe that nobody writes to it any more.

@@ -65,10 +65,11 @@ impl Tail {
         if let Some(trouble) = front.trouble.filter(|trouble| now < trouble.retry_at) {
             return Turned::Until(trouble.retry_at);
         }
-        match front.look() {
+        match front.look(now) {
             Ok(Standing::Unread) => self.read(id, now, left, sink),
             Ok(Standing::AtEnd) => self.at_end(id, now, sink),
             Ok(Standing::Touched) => self.confirm(id, now, sink),
+            Ok(Standing::Doubtful) => Turned::Until(now + RETRY),
             Ok(Standing::Replaced) if front.rest.is_some() => {
                 self.give_up_rest(id, now, sink);
                 Turned::Again
@@ -142,7 +143,7 @@ impl Tail {
             return turned;
         }
         let front = self.sources.get_mut(&id).and_then(|source| source.generations.front_mut());
-        match front.map(Generation::confirm) {
+        match front.map(|front| front.confirm(now)) {
             Some(Err(error)) => self.fail(id, "read", &error, now, sink),
             _ => Turned::Again,
         }
@@ -169,7 +170,7 @@ impl Tail {
             return Some(Turned::Until(now + RETRY));
         }
         let front = self.sources.get_mut(&id)?.generations.front_mut()?;
-        match front.open(&self.trust) {
+        match front.open(&self.trust, now) {
             Ok(true) => {
                 self.descriptors.opened();
                 None

@@ -27,6 +27,7 @@ use crate::engine::state::FileId;
 use super::WatchMode;
 use super::discover::parent;
 use super::identity::status_of;
+use super::remote::is_remote;
 
 /// The watched directories, and what was heard of them.
 pub(super) struct Watch {
@@ -41,6 +42,8 @@ struct Watched {
     identity: FileId,
     /// Under this path the events come; two walks' paths may lead to the same directory.
     real: PathBuf,
+    /// Others may write there without our hearing of it.
+    is_remote: bool,
 }
 
 /// What changed since the last time that somebody asked.
@@ -111,13 +114,15 @@ impl Watch {
             match watcher.watch(&real, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     // The watch is kept all the same: what this machine writes there is told.
-                    self.refused |= is_remote(&real);
-                    self.directories.insert(path.clone(), Watched { identity: status.identity, real });
+                    let is_remote = is_remote(&real);
+                    let watched = Watched { identity: status.identity, real, is_remote };
+                    self.directories.insert(path.clone(), watched);
                     added = true;
                 }
                 Err(error) => self.refused |= !matches!(error.kind, ErrorKind::PathNotFound),
             }
         }
+        self.refused |= self.directories.values().any(|watched| watched.is_remote);
         self.hints.asked.store(false, Ordering::Release);
         added
     }
@@ -208,15 +213,6 @@ impl Hearer {
     }
 }
 
-/// Whether others may write to the directory without our kernel's knowing.
-fn is_remote(directory: &Path) -> bool {
-    // The width and the sign of the field differ between architectures; the numbers fit all of them.
-    rustix::fs::statfs(directory).is_ok_and(|found| REMOTE.contains(&(found.f_type as u32)))
-}
-
-/// NFS, SMB (three of them), FUSE, 9P, Ceph, AFS, as in `statfs(2)`.
-const REMOTE: [u32; 8] =
-    [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
 /// How many changed files are told apart.
 const CHANGED_MAX: usize = 4_096;
 /// The pace at which the data thread takes hints anyway.

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod limits;
+mod remote;
 mod restart;
 mod rotation;
 mod seeing;
