@@ -194,10 +194,13 @@ fn is_passing(error: &KafkaError) -> bool {
 
 /// What was read, for the last word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    printed: u64,
-    skipped: u64,
-    foreign: u64,
+pub struct Counts {
+    /// Records that were printed.
+    pub printed: u64,
+    /// Records that had come before.
+    pub skipped: u64,
+    /// Messages, or lines of packed ones, that are no records of squall.
+    pub foreign: u64,
 }
 
 impl fmt::Display for Counts {
@@ -214,12 +217,15 @@ impl fmt::Display for Counts {
 }
 
 /// Unpacks messages, leaves out what has been seen, prints the rest.
-struct Printer<W: Write> {
-    out: W,
-    json: bool,
+pub struct Printer<W: Write> {
+    /// Where to.
+    pub out: W,
+    /// As they are, instead of as people read them.
+    pub json: bool,
     /// Absent where everything is to be printed.
-    seen: Option<Seen>,
-    counts: Counts,
+    pub seen: Option<Seen>,
+    /// What came of it.
+    pub counts: Counts,
 }
 
 impl<W: Write> Printer<W> {
@@ -231,7 +237,11 @@ impl<W: Write> Printer<W> {
         self.payload(message.payload().unwrap_or_default(), encoding)
     }
 
-    fn payload(&mut self, payload: &[u8], encoding: Option<&[u8]>) -> anyhow::Result<()> {
+    /// Prints the records of one message, packed as its header `content-encoding` says.
+    ///
+    /// # Errors
+    /// When they cannot be written. What cannot be understood is counted.
+    pub fn payload(&mut self, payload: &[u8], encoding: Option<&[u8]>) -> anyhow::Result<()> {
         let unpacked = match encoding {
             None => return self.record(payload),
             Some(b"gzip") => unpack(flate2::read::MultiGzDecoder::new(payload)),
@@ -249,7 +259,10 @@ impl<W: Write> Printer<W> {
     }
 
     fn record(&mut self, record: &[u8]) -> anyhow::Result<()> {
-        let json: Option<Value> = serde_json::from_slice(record).ok();
+        // One record is one line. JSON may have newlines between its parts, squall's has none: printed, what stands
+        // behind one would pass for a record of its own.
+        let is_line = memchr::memchr(b'\n', record).is_none();
+        let json: Option<Value> = is_line.then(|| serde_json::from_slice(record).ok()).flatten();
         let id =
             json.as_ref().and_then(|json| json.pointer("/squall/id")?.as_str()?.parse::<RecordId>().ok());
         let (Some(json), Some(id)) = (json, id) else {
@@ -355,6 +368,8 @@ mod tests {
         check(b"{\"squall\":{\"id\":\"abc-1\"}}");
         check(b"[1]");
         check(&[0xff, 0xfe]);
+        // Found by fuzzing: a forged record on a line of its own.
+        check(record(1, "").replacen('{', &format!("{{\"x\":\n{}\n,", record(2, "")), 1).as_bytes());
         assert_eq!(
             Counts { printed: 1_000, skipped: 2, foreign: 3 }.to_string(),
             "1,000 records, 2 left out because they had come before, 3 messages left out because they are not squall's"
