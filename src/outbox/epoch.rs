@@ -144,7 +144,8 @@ pub(super) fn read_unsent(
             from = first_seq;
         }
         let (form, blob) = (row.i64()?, row.blob()?);
-        let Some(mut batch) = coder.decode(id, form, blob) else { continue };
+        let batch = coder.decode(id, form, blob).filter(|batch| is_whole(batch, first_seq, last_seq));
+        let Some(mut batch) = batch else { continue };
         if replaced {
             replace(connection, destination, &mut batch)?;
         }
@@ -154,6 +155,14 @@ pub(super) fn read_unsent(
     let lines = lines_before.filter(|_| loss.first_seq == from);
     let lines = lines.map(|earlier| Lines(lane.lines.saturating_sub(earlier)));
     Ok(Some(Unsent::Lost(Loss { lines, ..loss })))
+}
+
+/// Whether a batch holds the records that its row promises, each once: whoever sends them counts on it.
+fn is_whole(batch: &Batch, first_seq: u64, last_seq: u64) -> bool {
+    let mut numbers: Vec<u64> =
+        batch.messages().flat_map(|(_, _, numbers)| numbers.iter().copied()).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().eq(first_seq..=last_seq) && batch.last_seq() == Some(last_seq)
 }
 
 /// The part of a gap behind what notices have told already.
@@ -193,4 +202,42 @@ fn replace(connection: &Connection, destination: &str, batch: &mut Batch) -> Res
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::record::{Encoding, Kind, Meta};
+    use crate::units::Timestamp;
+
+    #[test]
+    fn a_batch_holds_what_its_row_promises() {
+        /// Messages with their first number and how many records they hold.
+        #[track_caller]
+        fn check(encoding: Encoding, messages: &[(u64, u32)], members: &[u64], want: bool) {
+            let meta = |(seq, records): &(u64, u32)| Meta {
+                end: 0,
+                seq: *seq,
+                records: *records,
+                kind: Kind::Line,
+                lines: Lines(1),
+                key: 0,
+                time: Timestamp(0),
+            };
+            let metas = messages.iter().map(meta).collect();
+            let batch = Batch { encoding, metas, members: members.to_vec(), ..Batch::default() };
+            assert_eq!(is_whole(&batch, 5, 7), want, "{messages:?} {members:?}");
+        }
+        use Encoding::{Record, ZstdNdjson};
+        check(Record, &[(5, 1), (6, 1), (7, 1)], &[], true);
+        check(ZstdNdjson, &[(5, 2), (6, 1)], &[5, 7, 6], true); // two streams, mixed
+        // Found by fuzzing: sent on from the wrong number, or for ever.
+        check(Record, &[(5, 1), (6, 1), (66, 1)], &[], false);
+        check(Record, &[(5, 1), (6, 1), (6, 1)], &[], false);
+        check(Record, &[(5, 1), (6, 1)], &[], false);
+        check(Record, &[(7, 1), (6, 1), (5, 1)], &[], false);
+        check(Record, &[], &[], false);
+        check(ZstdNdjson, &[(5, 2), (6, 1)], &[5, 8, 6], false);
+        check(ZstdNdjson, &[(5, 1), (6, 1)], &[5, 6, 7], false);
+    }
 }
