@@ -6,6 +6,7 @@
 //! | `tidy` | the source itself: who may use whom, purity, length of files |
 //! | `golden` | whole runs against `tests/golden/<case>/expected` |
 //! | `cli` | the real program on input that ends, and on bad input |
+//! | `fuzz` | laws that hold whatever bytes come in; shared with `cargo fuzz` |
 //! | `daemon` | the real program while it runs: rotation, signals, memory |
 //! | `rig` | lines that say who they are, and the judge of what arrives; used by `broker` |
 //! | `support` | nothing of squall; what the other modules stand on, tested in place |
@@ -13,6 +14,7 @@
 mod broker;
 mod cli;
 mod daemon;
+mod fuzz;
 mod golden;
 mod rig;
 mod support;
