@@ -77,6 +77,20 @@ fn offer_all(kafka: &mut Kafka, batch: &Batch) -> Batch {
 /// Reads messages from the beginning until they hold `records` records.
 #[track_caller]
 fn consume(cluster: &Cluster, records: usize) -> Vec<OwnedMessage> {
+    let mut seen = 0;
+    consume_until(cluster, records, |message| {
+        seen += headers(message).get("squall-records").map_or(1, |count| count.parse().expect("a number"));
+        seen >= records
+    })
+}
+
+/// Reads messages from the beginning until one is the last that is wanted; there may be `most` of them.
+#[track_caller]
+fn consume_until(
+    cluster: &Cluster,
+    most: usize,
+    mut is_last: impl FnMut(&OwnedMessage) -> bool,
+) -> Vec<OwnedMessage> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", cluster.bootstrap_servers())
         .set("group.id", "test")
@@ -85,19 +99,18 @@ fn consume(cluster: &Cluster, records: usize) -> Vec<OwnedMessage> {
     let mut partitions = TopicPartitionList::new();
     partitions.add_partition_offset(TOPIC, 0, Offset::Beginning).expect("a partition");
     consumer.assign(&partitions).expect("assigned");
-    let (mut messages, mut seen) = (Vec::new(), 0);
-    for _ in 0..WAITS + records {
+    let mut messages = Vec::new();
+    for _ in 0..WAITS + most {
         if let Some(Ok(message)) = consumer.poll(WAIT) {
             let message = message.detach();
-            seen +=
-                headers(&message).get("squall-records").map_or(1, |count| count.parse().expect("a number"));
+            let is_last = is_last(&message);
             messages.push(message);
-        }
-        if seen >= records {
-            return messages;
+            if is_last {
+                return messages;
+            }
         }
     }
-    panic!("only {seen} of {records} records arrived");
+    panic!("the last one did not arrive, but {} messages", messages.len());
 }
 
 fn headers(message: &OwnedMessage) -> BTreeMap<String, String> {
