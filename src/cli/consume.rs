@@ -22,10 +22,9 @@ use super::run::place;
 use super::stdio::complain;
 use super::validate::environment;
 use super::{Exit, log, usage};
-use crate::config::{self, Config, Output, Sources};
+use crate::config::{self, Config, KafkaListener, Output, Sources};
 use crate::daemon::clock;
 use crate::dedup::{RecordId, Seen};
-use crate::output::kafka::Listener;
 use crate::terminal::{grouped, visible};
 
 /// Read a topic that squall has written, and print its records.
@@ -96,18 +95,21 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn consumer(config: &Config) -> anyhow::Result<BaseConsumer<Listener>> {
+fn consumer(config: &Config) -> anyhow::Result<BaseConsumer<KafkaListener>> {
     let kafka = config.outputs.iter().find_map(|output| match output {
         Output::Kafka(options) => Some(options),
         _ => None,
     });
     // `place` has set its brokers, so it is there.
     let kafka = kafka.context("the config has no outputs.kafka")?;
-    kafka.consumer_config()?.create_with_context(Listener::default()).context("cannot make a Kafka consumer")
+    kafka
+        .consumer_config()?
+        .create_with_context(KafkaListener::default())
+        .context("cannot make a Kafka consumer")
 }
 
 /// All partitions that the topic has now, from their start.
-fn assign(consumer: &BaseConsumer<Listener>, topic: &str) -> anyhow::Result<()> {
+fn assign(consumer: &BaseConsumer<KafkaListener>, topic: &str) -> anyhow::Result<()> {
     let metadata = look_up(consumer, topic)?;
     let known = metadata.topics().iter().find(|known| known.name() == topic);
     let mut list = TopicPartitionList::new();
@@ -127,7 +129,7 @@ fn assign(consumer: &BaseConsumer<Listener>, topic: &str) -> anyhow::Result<()> 
 }
 
 /// What the brokers know of the topic. Who waits for them is told why.
-fn look_up(consumer: &BaseConsumer<Listener>, topic: &str) -> anyhow::Result<Metadata> {
+fn look_up(consumer: &BaseConsumer<KafkaListener>, topic: &str) -> anyhow::Result<Metadata> {
     let ask = |at_most| {
         consumer.fetch_metadata(Some(topic), at_most).map_err(|error| {
             // What a connection met (a wrong password, a bad certificate) waits in the queue and says more than "timed out".
@@ -159,7 +161,7 @@ enum Unreached {
 
 /// Prints what comes until nothing has come for `until_idle`.
 fn read(
-    consumer: &BaseConsumer<Listener>,
+    consumer: &BaseConsumer<KafkaListener>,
     until_idle: Option<Duration>,
     printer: &mut Printer<impl Write>,
 ) -> anyhow::Result<()> {

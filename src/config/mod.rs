@@ -35,6 +35,7 @@ pub use crate::input::tail::{From as TailFrom, Options as TailOptions};
 use crate::outbox;
 pub use crate::outbox::{Durability, WhenFull};
 pub use crate::output::file::Options as FileOptions;
+pub use crate::output::kafka::Listener as KafkaListener;
 use crate::output::{file, kafka};
 use crate::units::Bytes;
 
