@@ -8,10 +8,21 @@ use super::output::check_schema;
 use crate::config::faults::Findings;
 use crate::config::source::shown;
 use crate::config::tree::{Entry, Kind};
-use crate::output::kafka::{Compression, Options, Packing, Sasl, Tls};
+use crate::output::kafka::{Compression, HeaderSet, Options, Packing, Sasl, Tls};
 
-const KNOWN: [&str; 10] =
-    ["brokers", "topic", "key", "compression", "batch", "tls", "sasl", "options", "schema", "alerts_topic"];
+const KNOWN: [&str; 11] = [
+    "brokers",
+    "topic",
+    "key",
+    "compression",
+    "batch",
+    "headers",
+    "tls",
+    "sasl",
+    "options",
+    "schema",
+    "alerts_topic",
+];
 const LATER: [Later; 1] = [later("alerts_topic", "alerts")];
 const TLS_KNOWN: [&str; 6] =
     ["enabled", "ca_file", "cert_file", "key_file", "key_password_file", "dangerously_skip_verification"];
@@ -32,6 +43,8 @@ const PACKING: [(&str, Packing); 3] = [
     ("gzip-ndjson", Packing::GzipNdjson),
     ("zstd-ndjson", Packing::ZstdNdjson),
 ];
+const HEADERS: [(&str, HeaderSet); 3] =
+    [("all", HeaderSet::All), ("id", HeaderSet::Id), ("none", HeaderSet::None)];
 const MECHANISMS: [(&str, &str); 3] =
     [("PLAIN", "PLAIN"), ("SCRAM-SHA-256", "SCRAM-SHA-256"), ("SCRAM-SHA-512", "SCRAM-SHA-512")];
 
@@ -102,6 +115,7 @@ pub(super) fn check(entry: &Entry, path: &str, findings: &mut Findings) -> Optio
     keys.word("key", &[("stream", ())], (), findings);
     options.compression = keys.word("compression", &COMPRESSION, options.compression, findings);
     options.packing = keys.word("batch", &PACKING, options.packing, findings);
+    options.headers = keys.word("headers", &HEADERS, options.headers, findings);
     options.tls = keys.some("tls").and_then(|entry| check_tls(entry, &keys.full("tls"), findings));
     options.sasl = keys.some("sasl").and_then(|entry| check_sasl(entry, &keys.full("sasl"), findings));
     options.extra = check_options(&keys, findings);

@@ -442,6 +442,7 @@ outputs:
     topic: t
     compression: none
     batch: gzip-ndjson
+    headers: id
     tls: { ca_file: /ca }
     sasl: { mechanism: PLAIN, username: u, password_file: /p }
     options: { linger.ms: 5, client.rack: r1 }
@@ -456,6 +457,7 @@ outbox: { dir: /x, size_max: 1GiB, durability: process, when_full: degrade }
             panic!("{:?}", config.outputs)
         };
         assert_eq!(kafka.tls.as_ref().and_then(|tls| tls.ca_file.clone()), Some("/ca".into()));
+        assert_eq!(kafka.headers, crate::output::kafka::HeaderSet::Id);
         assert_eq!(kafka.sasl.as_ref().map(|sasl| sasl.password_file.clone()), Some("/p".into()));
         assert_eq!(kafka.extra, crate::config::tests::pairs(&[("linger.ms", "5"), ("client.rack", "r1")]));
         assert_eq!((config.memory_max, config.storm.quiet.as_secs()), (Bytes(64 << 20), 90));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
 
 use super::message::Message;
@@ -114,7 +114,7 @@ fn keep(message: &BorrowedMessage<'_>) -> Message {
     Message {
         key: message.key().unwrap_or_default().to_vec(),
         payload: message.payload().unwrap_or_default().to_vec(),
-        headers: message.headers().map_or_else(OwnedHeaders::new, |headers| headers.detach()),
+        headers: message.headers().map(BorrowedHeaders::detach),
         timestamp: 0,
     }
 }

@@ -10,6 +10,7 @@ use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 
 use super::acks::Load;
 use super::limit::Size;
+use super::options::HeaderSet;
 use crate::engine::record::{Batch, Encoding, LaneId, Meta, json};
 use crate::units::Timestamp;
 
@@ -18,7 +19,7 @@ use crate::units::Timestamp;
 pub(super) struct Message {
     pub(super) key: Vec<u8>,
     pub(super) payload: Vec<u8>,
-    pub(super) headers: OwnedHeaders,
+    pub(super) headers: Option<OwnedHeaders>,
     /// Milliseconds since the epoch.
     pub(super) timestamp: i64,
 }
@@ -28,6 +29,7 @@ impl Message {
         let headers: usize = self
             .headers
             .iter()
+            .flat_map(|headers| headers.iter())
             .map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len) + HEADER_FRAME)
             .sum();
         Size { payload: self.payload.len(), around: self.key.len() + headers + FRAME }
@@ -83,26 +85,31 @@ impl Outgoing<'_> {
     }
 
     /// What consumers read before they look into it.
-    pub(super) fn headers(&self) -> OwnedHeaders {
+    pub(super) fn headers(&self, wanted: HeaderSet) -> Option<OwnedHeaders> {
         let encoding = match self.encoding {
+            Encoding::Record if wanted == HeaderSet::None => return None,
             Encoding::Record => {
-                return OwnedHeaders::new_with_capacity(3)
-                    .insert(header("squall-id", &self.lane.id(self.meta.seq)))
-                    .insert(header("squall-kind", self.meta.kind.as_str()))
-                    .insert(header("content-type", "application/json"));
+                let id = self.lane.id(self.meta.seq);
+                let headers = OwnedHeaders::new_with_capacity(3).insert(header("squall-id", &id));
+                if wanted == HeaderSet::Id {
+                    return Some(headers);
+                }
+                let headers = headers.insert(header("squall-kind", self.meta.kind.as_str()));
+                return Some(headers.insert(header("content-type", "application/json")));
             }
             Encoding::GzipNdjson => "gzip",
             Encoding::ZstdNdjson => "zstd",
         };
         let last = self.members.last().copied().unwrap_or(self.meta.seq);
-        OwnedHeaders::new_with_capacity(6)
+        let headers = OwnedHeaders::new_with_capacity(6)
             .insert(header("squall-id", &self.lane.id(self.meta.seq)))
             .insert(header("squall-id-last", &self.lane.id(last)))
             // Its records are of several kinds. Every message has this header, so that a consumer may rely on it.
             .insert(header("squall-kind", "batch"))
             .insert(header("squall-records", &self.members.len().to_string()))
             .insert(header("content-type", "application/x-ndjson"))
-            .insert(header("content-encoding", encoding))
+            .insert(header("content-encoding", encoding));
+        Some(headers)
     }
 
     /// What the ack window keeps of it.
@@ -112,11 +119,11 @@ impl Outgoing<'_> {
     }
 
     /// A copy of our own.
-    pub(super) fn to_message(self, timestamp: i64) -> Message {
+    pub(super) fn to_message(self, timestamp: i64, wanted: HeaderSet) -> Message {
         Message {
             key: self.key.as_bytes().to_vec(),
             payload: self.payload.to_vec(),
-            headers: self.headers(),
+            headers: self.headers(wanted),
             timestamp,
         }
     }

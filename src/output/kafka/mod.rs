@@ -48,7 +48,7 @@ use std::time::Duration;
 use rdkafka::producer::BaseProducer;
 
 pub use self::consumer::Listener;
-pub use self::options::{Compression, Options, Packing, Sasl, Tls};
+pub use self::options::{Compression, HeaderSet, Options, Packing, Sasl, Tls};
 
 use self::acks::Open;
 use self::context::{Context, Place};
@@ -187,7 +187,7 @@ impl Kafka {
             };
             let millis = state.stamper().millis(time);
             state.acks.open(&seqs, message.load(millis));
-            state.replace(first, message.to_message(millis));
+            state.replace(first, message.to_message(millis, self.options.headers));
         }
     }
 
@@ -253,12 +253,16 @@ impl Kafka {
             let Some(&first) = message.above(admitted.newest).first() else { continue };
             let timestamp = admitted.stamper.millis(message.meta.time);
             let parts = (message.key.as_bytes(), message.payload, timestamp);
-            let Err((fault, _)) =
-                poll::hand_over(&self.running.producer, &self.place, first, parts, message.headers())
-            else {
+            let Err((fault, _)) = poll::hand_over(
+                &self.running.producer,
+                &self.place,
+                first,
+                parts,
+                message.headers(self.options.headers),
+            ) else {
                 continue;
             };
-            let kept = message.to_message(timestamp);
+            let kept = message.to_message(timestamp, self.options.headers);
             shared.update(|state| poll::settle_unsent(state, first, kept, fault));
             if fault != Fault::Refused {
                 break;
@@ -266,7 +270,7 @@ impl Kafka {
         }
         for message in outgoing {
             let Some(&first) = message.above(admitted.newest).first() else { continue };
-            let kept = message.to_message(admitted.stamper.millis(message.meta.time));
+            let kept = message.to_message(admitted.stamper.millis(message.meta.time), self.options.headers);
             shared.update(|state| state.keep(first, kept));
         }
     }

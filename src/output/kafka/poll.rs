@@ -283,18 +283,18 @@ pub(super) fn hand_over(
     place: &Place,
     first: u64,
     (key, payload, timestamp): (&[u8], &[u8], i64),
-    headers: OwnedHeaders,
-) -> Result<(), (Fault, OwnedHeaders)> {
+    headers: Option<OwnedHeaders>,
+) -> Result<(), (Fault, Option<OwnedHeaders>)> {
     let record = BaseRecord {
         topic: &place.topic,
         partition: None,
         payload: Some(payload),
         key: Some(key),
         timestamp: Some(timestamp),
-        headers: Some(headers),
+        headers,
         delivery_opaque: first as usize,
     };
-    producer.send(record).map_err(|(error, record)| (fault(&error), record.headers.unwrap_or_default()))
+    producer.send(record).map_err(|(error, record)| (fault(&error), record.headers))
 }
 
 fn fault(error: &KafkaError) -> Fault {
@@ -408,8 +408,7 @@ mod tests {
         });
         check(|state| state.refuse(1, RefusalCause::Invalid, "no"));
         check(|state| {
-            let headers = OwnedHeaders::new();
-            state.keep(1, Message { key: Vec::new(), payload: Vec::new(), headers, timestamp: 0 });
+            state.keep(1, Message { key: Vec::new(), payload: Vec::new(), headers: None, timestamp: 0 });
         });
     }
 }

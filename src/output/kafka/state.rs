@@ -459,10 +459,9 @@ mod tests {
     use super::super::options::Options;
     use super::*;
     use crate::units::Lines;
-    use rdkafka::message::OwnedHeaders;
 
     fn message() -> Message {
-        Message { key: Vec::new(), payload: b"{}".to_vec(), headers: OwnedHeaders::new(), timestamp: 0 }
+        Message { key: Vec::new(), payload: b"{}".to_vec(), headers: None, timestamp: 0 }
     }
 
     /// A state with these records on their way.

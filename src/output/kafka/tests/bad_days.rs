@@ -418,7 +418,7 @@ fn fault_054_reports_come_while_the_brokers_are_asked() {
         state.acks.reach(1, 1);
         state.acks.open(&[1], message.load(0));
     }
-    assert!(poll::send(&producer, &place, 1, message.to_message(0)).is_ok());
+    assert!(poll::send(&producer, &place, 1, message.to_message(0, HeaderSet::All)).is_ok());
     let asking = thread::spawn(move || poller.ask(Duration::from_secs(3)).is_err());
     producer.purge(PurgeConfig::default().queue().inflight());
     let mut reported = false;

@@ -115,8 +115,12 @@ fn consume_until(
 
 fn headers(message: &OwnedMessage) -> BTreeMap<String, String> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-    let headers = message.headers().expect("headers");
-    headers.iter().map(|header| (header.key.to_owned(), text(header.value.expect("a value")))).collect()
+    message
+        .headers()
+        .into_iter()
+        .flat_map(|headers| headers.iter())
+        .map(|header| (header.key.to_owned(), text(header.value.expect("a value"))))
+        .collect()
 }
 
 /// The records of a message.
@@ -190,9 +194,10 @@ fn ten_thousand_records_arrive_as_they_were() {
 #[test]
 fn messages_say_what_they_hold() {
     #[track_caller]
-    fn check(packing: Packing, want: &[(&str, &[(&str, &str)])]) {
+    fn check(packing: Packing, wanted: HeaderSet, want: &[(&str, &[(&str, &str)])]) {
         let cluster = cluster(&[TOPIC]);
-        let mut kafka = Kafka::open(&Options { packing, ..options(&cluster) }).expect("a producer");
+        let options = Options { packing, headers: wanted, ..options(&cluster) };
+        let mut kafka = Kafka::open(&options).expect("a producer");
         let mut batch = testing::batch(7, &[("a", "{}"), ("b", "{}"), ("a", "{}")]);
         batch.metas[1].kind = Kind::Summary;
         batch.metas[1].time = Timestamp(0); // far from now
@@ -212,17 +217,25 @@ fn messages_say_what_they_hold() {
     const JSON: (&str, &str) = ("content-type", "application/json");
     check(
         Packing::Records,
+        HeaderSet::All,
         &[
             ("a", &[("squall-id", "L-7"), ("squall-kind", "line"), JSON]),
             ("b", &[("squall-id", "L-8"), ("squall-kind", "summary"), JSON]),
             ("a", &[("squall-id", "L-9"), ("squall-kind", "line"), JSON]),
         ],
     );
+    let ids = [("a", "L-7"), ("b", "L-8"), ("a", "L-9")].map(|(key, id)| (key, [("squall-id", id)]));
+    check(Packing::Records, HeaderSet::Id, &ids.each_ref().map(|(key, id)| (*key, &id[..])));
+    check(Packing::Records, HeaderSet::None, &[("a", &[]), ("b", &[]), ("a", &[])]);
     let ndjson = ("content-type", "application/x-ndjson");
-    for (packing, encoding) in [(Packing::GzipNdjson, "gzip"), (Packing::ZstdNdjson, "zstd")] {
+    // Consumers could not unpack them without.
+    for (packing, wanted, encoding) in
+        [(Packing::GzipNdjson, HeaderSet::All, "gzip"), (Packing::ZstdNdjson, HeaderSet::None, "zstd")]
+    {
         let encoding = ("content-encoding", encoding);
         check(
             packing,
+            wanted,
             &[
                 (
                     "a",
