@@ -129,8 +129,8 @@ impl Output {
     pub fn wait(&mut self, at_most: Duration) {
         match self {
             Output::Kafka(kafka) => kafka.wait(at_most),
-            // These never leave anything to wait for.
-            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => {}
+            // Nothing of theirs is ever on its way, so it is time that is waited for: until the outbox is tried again, say.
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => std::thread::sleep(at_most),
         }
     }
 
