@@ -262,6 +262,14 @@ pub enum OpenError {
         /// The newest that is known here.
         known: u32,
     },
+    /// It was found damaged in the middle of a run. Nothing was touched: opening it anew sets it aside.
+    #[error("{path} is damaged ({why}); the next start sets it aside and goes on with what is whole", path = path.display())]
+    Damaged {
+        /// The store.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The cap is too small to work with.
     #[error("outbox.size_max is {size_max} bytes, and at least {least} are needed")]
     TooSmall {

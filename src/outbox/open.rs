@@ -2,7 +2,8 @@
 //!
 //! What may be wrong, and what is done: a damaged store is set aside and salvaged; where numbers may have been used that
 //! the store does not know of (a copy, a log without its end), new records get a new lane id; a log without a database
-//! is set aside. Each is a [`Mishap`]. Only a newer format, another process and a failing disk keep it closed.
+//! is set aside. Each is a [`Mishap`]. Only a newer format, another process and a failing disk keep it closed; and, in the
+//! middle of a run, any of these.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -58,10 +59,53 @@ pub(super) fn open(
     mint: &mut dyn FnMut() -> LaneId,
 ) -> Result<Opened, OpenError> {
     directory.settle_salvage().map_err(failed(directory, "settle a salvage in"))?;
-    let mut mishaps: Vec<Mishap> = set_leftover_aside(directory)?.into_iter().collect();
+    let mishaps: Vec<Mishap> = set_leftover_aside(directory)?.into_iter().collect();
     refuse_newer(directory)?;
-    let mut renewal = log_trouble(directory)?;
-    let loaded = match load(directory, options) {
+    let renewal = log_trouble(directory)?;
+    let loaded = load(directory, options);
+    settle_loaded(directory, options, destination, mint, Before { loaded, renewal, mishaps })
+}
+
+/// The same in the middle of a run, which can only go on where everything is as it was left. What is damaged or gone is
+/// not touched: the next start repairs it, and has somebody to tell.
+pub(super) fn open_again(
+    directory: &Directory,
+    options: &Options,
+    destination: &str,
+    mint: &mut dyn FnMut() -> LaneId,
+) -> Result<Opened, OpenError> {
+    let path = directory.database();
+    let damaged = |why: String| OpenError::Damaged { path: path.clone(), why };
+    if length(&path) == 0 {
+        return Err(damaged("it is gone".to_owned()));
+    }
+    if let Some(renewal) = log_trouble(directory)? {
+        return Err(damaged(renewal.to_string()));
+    }
+    let loaded = load(directory, options).map_err(|trouble| match trouble {
+        Trouble::Damaged(why) => damaged(why),
+        Trouble::Fatal(error) => error,
+    })?;
+    let before = Before { loaded: Ok(loaded), renewal: None, mishaps: Vec::new() };
+    settle_loaded(directory, options, destination, mint, before)
+}
+
+/// What was found before the store is settled.
+struct Before {
+    loaded: Result<Loaded, Trouble>,
+    renewal: Option<Renewal>,
+    mishaps: Vec<Mishap>,
+}
+
+fn settle_loaded(
+    directory: &Directory,
+    options: &Options,
+    destination: &str,
+    mint: &mut dyn FnMut() -> LaneId,
+    before: Before,
+) -> Result<Opened, OpenError> {
+    let Before { loaded, mut renewal, mut mishaps } = before;
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(Trouble::Fatal(error)) => return Err(error),
         Err(Trouble::Damaged(why)) => {

@@ -78,14 +78,15 @@ impl Store {
 
     /// Closes and opens again: what helps after [`StoreError::Io`] and [`StoreError::Distrusted`]. The epoch whose
     /// commit failed is stored if and only if `next_seq` is behind its last record now; without records, commit it again.
+    /// A store that turns out to be damaged is left as it is for [`Store::open`], whose caller tells what is lost.
     ///
     /// # Errors
-    /// As [`Store::open`]. May be tried again.
+    /// As [`Store::open`], and [`OpenError::Damaged`]. May be tried again.
     pub fn reopen(&mut self, mint: &mut dyn FnMut() -> LaneId) -> Result<Recovered, OpenError> {
         self.distrusted = Some("it could not be opened again".to_owned());
         // Closing may fail as the disk does; the files are looked at anew in any case.
         drop(self.connection.take());
-        let opened = open::open(&self.directory, &self.options, &self.lane.destination, mint)?;
+        let opened = open::open_again(&self.directory, &self.options, &self.lane.destination, mint)?;
         self.connection = Some(opened.connection);
         self.lane = opened.lane;
         self.waiting = opened.recovered.waiting;

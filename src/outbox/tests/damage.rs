@@ -1,13 +1,15 @@
 //! Flipped bits: what is lost is what was hit, it is told, and nothing panics.
 
 use std::cell::Cell;
+use std::fs;
 use std::ops::Range;
+use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{Model, commit, drain, files, last_of, open, put_back, step};
+use super::{Model, commit, drain, files, last_of, minting, open, put_back, step};
 use crate::engine::record::Batch;
-use crate::outbox::{Loss, Mishap};
+use crate::outbox::{Loss, Mishap, OpenError, StoreError};
 use crate::units::Lines;
 
 const EPOCHS: u64 = 12;
@@ -179,4 +181,42 @@ fn fault_062_a_lost_window_is_named_until_it_is_counted() {
     store.commit(&epoch).expect("there is room");
     drop(store);
     assert_eq!(open(room.path()).1.mishaps, []);
+}
+
+/// Who is in the middle of a run cannot go on with a repaired store, and has nobody to tell.
+#[test]
+fn fault_062_damage_in_a_run_is_left_for_the_next_start() {
+    type Damage = fn(&Path);
+    #[track_caller]
+    fn check(damage: Damage, told: fn(&Mishap) -> bool) {
+        let room = tempfile::tempdir().expect("a directory");
+        let (mut store, _) = open(room.path());
+        let mut model = Model::new();
+        commit(&mut store, &mut model, step(4, 1, 10), 0).expect("there is room");
+        damage(room.path());
+        let names = |dir| files(dir).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let before = names(room.path());
+        for _ in 0..2 {
+            let error = store.reopen(&mut minting()).map(drop).expect_err("it is damaged");
+            assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+            assert_eq!(names(room.path()), before, "nothing was set aside");
+            let refused = commit(&mut store, &mut model.clone(), step(5, 1, 10), 0);
+            assert!(matches!(refused, Err(StoreError::Distrusted { .. })), "{refused:?}");
+        }
+        drop(store);
+        let (_, recovered) = open(room.path());
+        assert!(recovered.mishaps.iter().any(told), "{:?}", recovered.mishaps);
+    }
+    // A page that has not changed since the start is read from the database.
+    let flip = |dir: &Path| {
+        let path = dir.join("outbox.db");
+        let mut bytes = fs::read(&path).expect("a database");
+        bytes[4096..].fill(0x5a);
+        fs::write(path, bytes).expect("room");
+    };
+    check(flip, |mishap| matches!(mishap, Mishap::Quarantined { .. }));
+    let delete = |dir: &Path| fs::remove_file(dir.join("outbox.db")).expect("a database");
+    check(delete, |mishap| matches!(mishap, Mishap::Leftover { .. }));
+    let cut = |dir: &Path| fs::remove_file(dir.join("outbox.db-wal")).expect("a log");
+    check(cut, |mishap| matches!(mishap, Mishap::LaneRenewed { .. }));
 }
