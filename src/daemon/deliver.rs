@@ -11,12 +11,13 @@ use super::clock;
 use super::epoch::Epoch;
 use super::feedback::Feedback;
 use super::handoff::{Taken, Taker};
+use super::mend::Refusal;
 use super::retry::Retry;
-use super::ship::{Refusal, Ship, explain};
+use super::ship::{Ship, ShipError, explain};
 use super::stop::Stop;
 use crate::engine::record::Batch;
 use crate::engine::storm::Pressure;
-use crate::output::{Output, OutputError, Standing};
+use crate::output::{Output, Standing};
 use crate::units::{Lines, Monotonic};
 
 /// How often an output is looked after while no epoch comes.
@@ -151,7 +152,7 @@ impl DeliverThread {
     }
 
     /// One look at everything. False when all is done, or it is too late.
-    fn turn(&mut self, work: &mut Work) -> Result<bool, OutputError> {
+    fn turn(&mut self, work: &mut Work) -> Result<bool, ShipError> {
         self.take_epoch(work)?;
         let now = clock::now();
         if let Some(epoch) = work.refused.take_if(|_| work.committing.is_due(now.arrival)) {
@@ -186,13 +187,14 @@ impl DeliverThread {
             self.stop.request(now.arrival);
         }
         if !moved {
-            self.ship.wait(if work.ended || !self.ship.takes() { IDLE_LOOK } else { BUSY_LOOK });
+            let no_epoch_may_come = work.ended || work.refused.is_some() || !self.ship.takes();
+            self.ship.wait(if no_epoch_may_come { IDLE_LOOK } else { BUSY_LOOK });
         }
         Ok(true)
     }
 
     /// Takes the next epoch, if one may come.
-    fn take_epoch(&mut self, work: &mut Work) -> Result<(), OutputError> {
+    fn take_epoch(&mut self, work: &mut Work) -> Result<(), ShipError> {
         if work.ended || work.refused.is_some() || !self.ship.takes() {
             return Ok(());
         }

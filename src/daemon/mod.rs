@@ -16,6 +16,7 @@ pub mod deliver;
 pub mod epoch;
 pub mod feedback;
 pub mod handoff;
+mod mend;
 pub mod reader;
 mod refused;
 pub mod report;

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use super::epoch::Epoch;
 use super::feedback::{Feedback, Tell};
+use super::mend::{Mend, Refusal};
 use super::refused::{Answer, Refused};
 use super::retry::Retry;
-use super::start::lanes;
 use crate::engine::record::{Batch, Encoding, Lost, Reason};
 use crate::outbox::{self, Store, StoreError, Unsent};
 use crate::output::{Output, OutputError, Standing};
@@ -27,6 +27,8 @@ const ACK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The least time between two attempts to make a new producer: a secret that is half written now is whole soon.
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
+/// The least time between two attempts to read back what cannot be read.
+const READ_EVERY: Duration = Duration::from_millis(100);
 
 /// The output with what stands before it.
 pub struct Ship {
@@ -36,6 +38,16 @@ pub struct Ship {
     /// The attempts to make a new producer.
     reopening: Retry,
     store: Option<Store>,
+    /// What helps when its disk fails.
+    mend: Mend,
+    /// The attempts to read records back from it.
+    reading: Retry,
+    /// The attempts to store the ack cursor.
+    acknowledging: Retry,
+    /// The last commit failed, and may have been made all the same: it is found out when it is tried again.
+    undecided: bool,
+    /// Why nothing may be committed or read any more.
+    hopeless: Option<String>,
     feedback: Arc<Feedback>,
     /// What the destination refuses.
     refused: Refused,
@@ -55,14 +67,15 @@ pub struct Ship {
     looked_at: Monotonic,
 }
 
-/// Why an epoch is not committed.
-#[derive(Debug)]
-pub enum Refusal {
-    /// Not now: there is no room, or the disk failed and the outbox was opened again. The same epoch may be tried again.
-    Later(String),
-    /// Never: the outbox numbers its records otherwise by now, or cannot hold the epoch. A new process goes on from what
-    /// is committed.
-    Never(String),
+/// What ends delivery.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    /// The output cannot be used any more.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The outbox cannot. A new process goes on from what is committed.
+    #[error("{0}")]
+    Outbox(String),
 }
 
 impl Ship {
@@ -79,6 +92,11 @@ impl Ship {
             output,
             reopening: Retry::new(REOPEN_EVERY),
             store,
+            mend: Mend::new(),
+            reading: Retry::new(READ_EVERY),
+            acknowledging: Retry::new(ACK_EVERY),
+            undecided: false,
+            hopeless: None,
             feedback,
             refused: Refused::new(dead_letters),
             pending: None,
@@ -128,9 +146,14 @@ impl Ship {
             acked,
         };
         let next = epoch.changes.totals.next_seq;
-        if let Err(error) = store.commit(&row) {
-            make_sure(store, &error, first, next)?;
+        match store.commit(&row) {
+            Ok(()) => self.mend.succeeded(),
+            Err(error) => {
+                self.undecided = true;
+                self.mend.make_sure(store, &error, first..next, now.arrival)?;
+            }
         }
+        self.undecided = false;
         (self.stored, self.stored_at) = (acked, now.arrival);
         self.committed = next - 1;
         if self.pending.is_none() && self.next == first && !epoch.batch.is_empty() {
@@ -143,11 +166,15 @@ impl Ship {
     /// Offers what waits until the output is full. True when something was taken.
     ///
     /// # Errors
-    /// What ends the output and cannot be cured by a new producer.
-    pub fn feed(&mut self, now: Now) -> Result<bool, OutputError> {
+    /// What ends the output and cannot be cured by a new producer, or the outbox and cannot be cured by opening it again.
+    pub fn feed(&mut self, now: Now) -> Result<bool, ShipError> {
         let mut any = false;
         loop {
-            if self.pending.is_none() && !self.read_back() {
+            let has_more = self.pending.is_some() || self.read_back(now);
+            if let Some(reason) = self.hopeless.take() {
+                return Err(ShipError::Outbox(reason));
+            }
+            if !has_more {
                 return Ok(any);
             }
             let Some((batch, taken)) = &mut self.pending else { return Ok(any) };
@@ -162,17 +189,21 @@ impl Ship {
                 }
                 // It has been told, and the next look makes a new producer.
                 Err(OutputError::Broken { .. }) if self.store.is_some() => return Ok(any),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// Gets the next stored records. False when there are none, or they cannot be read now.
-    fn read_back(&mut self) -> bool {
+    fn read_back(&mut self, now: Now) -> bool {
         let Some(store) = &mut self.store else { return false };
+        if self.next > self.committed || !self.reading.is_due(now.arrival) {
+            return false;
+        }
         while self.next <= self.committed {
             match store.unsent(self.next) {
                 Ok(Some(Unsent::Batch(batch))) => {
+                    self.reading.succeeded();
                     // Packed messages are offered from the first: one of them may hold records of before and behind.
                     let from = match batch.encoding {
                         Encoding::Record => batch.metas.partition_point(|meta| meta.seq < self.next),
@@ -203,12 +234,27 @@ impl Ship {
                 // Nothing is stored although it was committed: only where it was acknowledged meanwhile.
                 Ok(None) => self.next = self.committed + 1,
                 Err(error) => {
-                    tracing::error!("cannot read the outbox: {}", explain(&error));
+                    let reason = explain(&error);
+                    if self.reading.failed(reason.clone(), now.arrival) {
+                        tracing::error!("cannot read the outbox: {reason}");
+                    }
+                    self.mend(&error, now);
                     return false;
                 }
             }
         }
         false
+    }
+
+    /// Opens the outbox again where that is what helps. Nothing was being committed, so it must be as it was left.
+    fn mend(&mut self, error: &StoreError, now: Now) {
+        let helps = error.needs_reopen() && !self.undecided;
+        let Some(store) = self.store.as_mut().filter(|_| helps) else { return };
+        let next = self.committed + 1;
+        // Later is soon: whoever needs the outbox then asks again.
+        if let Err(Refusal::Never(reason)) = self.mend.reopen(store, error, next, now.arrival) {
+            self.hopeless = Some(reason);
+        }
     }
 
     /// A new producer, and everything that is not acknowledged once more. When none can be made (a certificate is half
@@ -281,8 +327,17 @@ impl Ship {
         }
         self.stored_at = now.arrival;
         match store.acknowledge(acked) {
-            Ok(()) => self.stored = acked,
-            Err(error) => tracing::warn!("cannot store what was delivered: {}", explain(&error)),
+            Ok(()) => {
+                self.stored = acked;
+                self.acknowledging.succeeded();
+            }
+            Err(error) => {
+                let reason = explain(&error);
+                if self.acknowledging.failed(reason.clone(), now.arrival) {
+                    tracing::warn!("cannot store what was delivered: {reason}");
+                }
+                self.mend(&error, now);
+            }
         }
     }
 
@@ -357,30 +412,6 @@ impl Ship {
     /// Ends it all: the records that nobody took, for who has no outbox; the output; the outbox.
     pub fn into_parts(self) -> (Option<(Batch, usize)>, Output, Option<Store>) {
         (self.pending, self.output, self.store)
-    }
-}
-
-/// What a failed commit comes to: `Ok` where the epoch was stored after all. `first` is the number of its first record,
-/// `next` the one behind its last.
-fn make_sure(store: &mut Store, error: &StoreError, first: u64, next: u64) -> Result<(), Refusal> {
-    let reason = explain(error);
-    if !error.needs_reopen() {
-        return Err(match error {
-            StoreError::TooLarge { .. } | StoreError::Numbering { .. } => Refusal::Never(reason),
-            _ => Refusal::Later(reason),
-        });
-    }
-    let lane = store.lane();
-    tracing::error!("{reason}: the outbox is closed, checked and opened again");
-    let again = |why: &dyn std::error::Error| format!("{reason}; opening it again: {}", explain(why));
-    let mut mint = lanes().map_err(|error| Refusal::Later(again(&error)))?;
-    store.reopen(&mut mint).map_err(|error| Refusal::Later(again(&error)))?;
-    match store.next_seq() {
-        // What is numbered here has the old lane's id, whose numbers may have been used already.
-        _ if store.lane() != lane => Err(Refusal::Never(format!("{reason}; the outbox has a new lane"))),
-        stored if stored == next && next > first => Ok(()),
-        stored if stored == first => Err(Refusal::Later(reason)),
-        _ => Err(Refusal::Never(format!("{reason}; the outbox lost committed records"))),
     }
 }
 
