@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -21,7 +22,7 @@ use crate::support::records::split_ledger;
 
 /// How lines are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Plain,
     Cri,
 }
@@ -64,10 +65,11 @@ impl Step<'_> {
     }
 }
 
-struct World {
+/// A log, a state directory, and the truth.
+pub(super) struct World {
     folder: TempDir,
     form: Form,
-    truth: Truth,
+    pub(super) truth: Truth,
     seq: u64,
     /// Milliseconds since the epoch, for the next line.
     clock: i64,
@@ -76,13 +78,13 @@ struct World {
 }
 
 impl World {
-    fn new(form: Form) -> World {
+    pub(super) fn new(form: Form) -> World {
         let folder = tempfile::tempdir().expect("a folder");
         File::create(folder.path().join(LOG)).expect("a log");
         World { folder, form, truth: Truth::default(), seq: 0, clock: 1_770_336_600_000, begun: None }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -123,21 +125,21 @@ impl World {
             Step::Eof(more) => {
                 run(self.folder.path(), args(self.form, more).into_iter().chain(["--until-eof"]))
                     .expect_code(0);
-                self.audit(step);
+                self.audit();
             }
             Step::Term(more) => {
                 let sidecar = self.start(more, false);
                 sidecar.signal(Signal::TERM);
                 sidecar.end().expect_code(0);
-                self.audit(step);
+                self.audit();
             }
             Step::Kill(more) => {
                 drop(self.start(more, false));
-                self.audit(step);
+                self.audit();
             }
             Step::KillEarly(more) => {
                 drop(self.start(more, true));
-                self.audit(step);
+                self.audit();
             }
         }
     }
@@ -145,29 +147,40 @@ impl World {
     /// squall, once it has shipped the newest calm line, or anything at all.
     #[track_caller]
     fn start(&self, more: &[&str], early: bool) -> Running {
-        let outs = || ["out", "other"].map(|name| fs::read(self.path(name)).unwrap_or_default());
-        let size = || outs().iter().map(Vec::len).sum::<usize>();
+        let size = || self.outs().iter().map(Vec::len).sum::<usize>();
         let before = size();
-        let mut sidecar = Running::start(&mut squall(self.folder.path(), args(self.form, more)));
-        let newest = self.truth.calm.last().map_or(0, |calm| calm.seq);
-        let mark = format!(" seq={newest} t=c ");
-        let came =
-            || newest == 0 || outs().iter().any(|out| memchr::memmem::find(out, mark.as_bytes()).is_some());
+        let mut sidecar = Running::start(&mut self.squall(more));
         // Our signal must find it waiting for signals, not starting.
-        sidecar.wait_until(&mark, |sidecar| {
-            sidecar.threads() >= 3 && if early { size() > before || came() } else { came() }
+        sidecar.wait_until("records", |sidecar| {
+            sidecar.threads() >= 3 && (early && size() > before || self.has_newest())
         });
         sidecar
     }
 
+    /// The program that follows the log.
+    pub(super) fn squall(&self, more: &[&str]) -> Command {
+        squall(self.folder.path(), args(self.form, more))
+    }
+
+    fn outs(&self) -> [Vec<u8>; 2] {
+        ["out", "other"].map(|name| fs::read(self.path(name)).unwrap_or_default())
+    }
+
+    /// Whether the newest calm line has been shipped.
+    pub(super) fn has_newest(&self) -> bool {
+        let newest = self.truth.calm.last().map_or(0, |calm| calm.seq);
+        let mark = format!(" seq={newest} t=c ");
+        newest == 0 || self.outs().iter().any(|out| memchr::memmem::find(out, mark.as_bytes()).is_some())
+    }
+
     #[track_caller]
-    fn audit(&self, life: Step<'_>) {
+    pub(super) fn audit(&self) {
         let audit = run(self.folder.path(), ["audit", "state", "--json"]);
-        assert!(audit.stdout.contains("\"holds\":true"), "after {life:?}:\n{}{}", audit.stdout, audit.stderr);
+        assert!(audit.stdout.contains("\"holds\":true"), "{}{}", audit.stdout, audit.stderr);
         audit.expect_code(0);
     }
 
-    fn write(&mut self, lines: u64) {
+    pub(super) fn write(&mut self, lines: u64) {
         for line in 1..=lines {
             let kind = match line {
                 _ if line % 20 == 0 || line == lines => Kind::Calm,
@@ -225,6 +238,23 @@ impl World {
         jiff::Timestamp::from_millisecond(self.clock).expect("a time").to_string()
     }
 
+    /// Lets squall finish, and holds everything against the truth.
+    #[track_caller]
+    pub(super) fn finish(&self) {
+        let ended = Running::start(self.squall(&[]).arg("--until-eof")).end();
+        let (_, ledger) = split_ledger(&ended.expect_code(0).stdout);
+        self.audit();
+        let mut verifier = Verifier::default();
+        for out in self.outs() {
+            let lines = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            lines.for_each(|record| verifier.take(record));
+        }
+        verifier.finish(&self.truth).expect_exact();
+        let names = ["lines_in", "lines_open", "lines_partial", "conservation_error", "records_undelivered"];
+        let books = names.map(|name| ledger[name].as_u64());
+        assert_eq!(books, [self.truth.total(), 0, 0, 0, 0].map(Some), "{names:?}");
+    }
+
     fn push(&self, text: &[u8], flag: &[u8], newline: &[u8]) {
         let prefix = match self.form {
             Form::Plain => Vec::new(),
@@ -258,21 +288,9 @@ fn letters(number: u64) -> String {
 #[track_caller]
 fn check(form: Form, steps: &[Step<'_>]) {
     let mut world = World::new(form);
+    eprintln!("{steps:?}");
     steps.iter().for_each(|step| world.step(*step));
-    let last = run(world.folder.path(), args(form, &[]).into_iter().chain(["--until-eof"]));
-    let (_, ledger) = split_ledger(&last.expect_code(0).stdout);
-    world.audit(Step::Eof(&[]));
-    let mut verifier = Verifier::default();
-    for name in ["out", "other"] {
-        let out = fs::read(world.path(name)).unwrap_or_default();
-        let lines = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.for_each(|record| verifier.take(record));
-    }
-    let report = verifier.finish(&world.truth);
-    assert!(report.faults == 0 && report.lost == 0, "{report}\n{}\nafter {steps:?}", report.told.join("\n"));
-    let names = ["lines_in", "lines_open", "lines_partial", "conservation_error", "records_undelivered"];
-    let books = names.map(|name| ledger[name].as_u64());
-    assert_eq!(books, [world.truth.total(), 0, 0, 0, 0].map(Some), "{names:?} after {steps:?}");
+    world.finish();
 }
 
 const LOG: &str = "app.log";

@@ -1,5 +1,6 @@
 //! The program as a daemon: files that change under it, signals, a clock that goes on, a bound on memory.
 
+mod disk;
 mod idle;
 mod lives;
 mod memory;

@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod certificates;
+pub(crate) mod disk;
 pub(crate) mod fuse;
 pub(crate) mod incident;
 pub(crate) mod process;

@@ -181,6 +181,16 @@ impl Running {
         line.trim().parse().ok()
     }
 
+    /// The CPU time that it has used so far, all threads together.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // Its name stands in parentheses, and may hold anything; user and system time are the 14th and the 15th field.
+        let (_, behind_name) = stat.rsplit_once(") ").expect("squall runs");
+        let times =
+            behind_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+        Duration::from_millis(times.sum::<u64>() * 10)
+    }
+
     fn said(&self) -> String {
         self.stderr.as_ref().map_or_else(String::new, Collected::text)
     }
