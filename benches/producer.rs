@@ -1,7 +1,7 @@
 //! What librdkafka alone costs: the lower bound for everything that sends one message a record through it.
 //!
 //! `SQUALL_BENCH_KAFKA=HOST:PORT/TOPIC cargo bench --bench producer`, with a broker that is there already and a topic that
-//! is good for nothing else: it gets some gigabytes. Prints microseconds of the process's CPU time a message, callbacks
+//! is good for nothing else: it gets two gigabytes. Prints microseconds of the process's CPU time a message, callbacks
 //! and librdkafka's threads included. The messages are what the engine makes of the mixed corpus; making them is not counted.
 
 use std::time::Duration;

@@ -40,8 +40,9 @@ pub enum Compression {
     Zstd,
 }
 
-/// Which headers the message of one record has (`outputs.kafka.headers`). All that they say is in the record too; each
-/// costs half a microsecond of CPU. Packed messages have all of theirs: consumers need them to unpack.
+/// Which headers the message of one record has (`outputs.kafka.headers`). All that they say is in the record too, and the
+/// three cost 0.8 µs of CPU a message of the 5 that shipping a record takes. Packed messages have all of theirs: consumers
+/// need them to unpack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeaderSet {
     /// `squall-id`, `squall-kind` and `content-type`.
