@@ -220,6 +220,7 @@ impl DataThread {
 
     fn end(mut self, closed_by: ClosedBy, mut cut: Cut) -> DataEnd {
         self.stop.await_end();
+        self.listen(&mut cut, clock::now());
         while !self.intake.engine.finish_some(closed_by, clock::now()) {
             self.cut_if_full(&mut cut, clock::now());
         }

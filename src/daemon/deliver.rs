@@ -287,7 +287,7 @@ impl DeliverThread {
         }
         let mut end = work.end;
         let committed = self.ship.committed();
-        let carried = self.ship.carried();
+        let bounds = self.ship.bounds();
         let (pending, output, store) = self.ship.into_parts();
         end.standing = match output {
             // What is left to wait for was waited for above.
@@ -296,7 +296,7 @@ impl DeliverThread {
         };
         match store {
             Some(mut store) => {
-                let acked = end.standing.acked_upto.max(carried);
+                let acked = bounds.settled(end.standing.acked_upto);
                 if let Err(error) = store.acknowledge(acked) {
                     tracing::warn!("cannot store what was delivered: {}", explain(&error));
                 }

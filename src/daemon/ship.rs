@@ -17,7 +17,7 @@ use super::mend::{Mend, Refusal};
 use super::refused::{Answer, Refused};
 use super::retry::Retry;
 use crate::engine::record::{Batch, Encoding, Lost, Reason};
-use crate::outbox::{self, Store, StoreError, Unsent};
+use crate::outbox::{self, Loss, Store, StoreError, Unsent};
 use crate::output::{Output, OutputError, Standing};
 use crate::units::{Lines, Monotonic, Now};
 
@@ -48,6 +48,8 @@ pub struct Ship {
     undecided: bool,
     /// Why nothing may be committed or read any more.
     hopeless: Option<String>,
+    /// Stored records that are lost, in the order of their numbers, until the notice that names them is committed.
+    untold: Vec<Loss>,
     feedback: Arc<Feedback>,
     /// What the destination refuses.
     refused: Refused,
@@ -65,6 +67,23 @@ pub struct Ship {
     stored_at: Monotonic,
     /// When the credentials were looked at. A time of its own: epochs store the ack cursor ten times a second.
     looked_at: Monotonic,
+}
+
+/// Between what the ack cursor is, whatever the output says.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Where it was when the outbox was opened: the output knows only what it was given since.
+    carried: u64,
+    /// It does not pass records that are lost before a notice names them: the next process could not know of them, and
+    /// they would be gone without a word.
+    told: u64,
+}
+
+impl Bounds {
+    /// The ack cursor, where the output knows the fate of what it was given up to `acked`.
+    pub fn settled(self, acked: u64) -> u64 {
+        acked.max(self.carried).min(self.told)
+    }
 }
 
 /// What ends delivery.
@@ -97,6 +116,7 @@ impl Ship {
             acknowledging: Retry::new(ACK_EVERY),
             undecided: false,
             hopeless: None,
+            untold: Vec::new(),
             feedback,
             refused: Refused::new(dead_letters),
             pending: None,
@@ -150,10 +170,16 @@ impl Ship {
             Ok(()) => self.mend.succeeded(),
             Err(error) => {
                 self.undecided = true;
+                // Room for the notice may only come from what is acknowledged behind the loss. So the cursor passes it, and
+                // the notice is only in memory until there is room.
+                if matches!(error, StoreError::Full { .. } | StoreError::DiskFull { .. }) {
+                    self.untold.clear();
+                }
                 self.mend.make_sure(store, &error, first..next, now.arrival)?;
             }
         }
         self.undecided = false;
+        self.untold.retain(|loss| !epoch.told.contains(loss));
         (self.stored, self.stored_at) = (acked, now.arrival);
         self.committed = next - 1;
         if self.pending.is_none() && self.next == first && !epoch.batch.is_empty() {
@@ -215,6 +241,10 @@ impl Ship {
                 }
                 Ok(Some(Unsent::Lost(loss))) => {
                     self.next = loss.last_seq + 1;
+                    if self.untold.contains(&loss) {
+                        continue;
+                    }
+                    self.untold.push(loss);
                     self.feedback.tell(Tell {
                         reason: Reason::StoreDamaged,
                         message: format!(
@@ -343,7 +373,13 @@ impl Ship {
 
     /// The fate of every record up to this number is known, as of the last look.
     fn acked(&self) -> u64 {
-        self.standing.acked_upto.max(self.carried)
+        self.bounds().settled(self.standing.acked_upto)
+    }
+
+    /// Between what the ack cursor is.
+    pub fn bounds(&self) -> Bounds {
+        let told = self.untold.first().map_or(u64::MAX, |loss| loss.first_seq - 1);
+        Bounds { carried: self.carried, told }
     }
 
     /// Whether nothing is under way: nothing waits, no report can come, nothing is wrong, and the outbox knows it all.
@@ -351,11 +387,6 @@ impl Ship {
         let Standing { in_flight_records, trouble, needs_reopening, .. } = &self.standing;
         let is_known = self.store.is_none() || self.acked() == self.stored;
         !self.waits() && *in_flight_records == 0 && trouble.is_none() && !needs_reopening && is_known
-    }
-
-    /// The ack cursor with which the outbox was opened.
-    pub fn carried(&self) -> u64 {
-        self.carried
     }
 
     /// Every record up to this number is committed.

@@ -94,7 +94,9 @@ fn fault_045_kafka_away_for_long() {
     let outcome = stage.finish(sidecar);
     println!("045: {away:?} away, {memory} bytes of memory; {}", outcome.report);
     outcome.expect_exact();
-    assert_eq!(outcome.ended.messages_with("kafka is well again").len(), 1, "{:#?}", outcome.ended.messages);
+    // A broker that has just started may be slow to confirm, which is told again; but not with every try.
+    let well_again = outcome.ended.messages_with("kafka is well again").len();
+    assert!((1..=3).contains(&well_again), "{:#?}", outcome.ended.messages);
 }
 
 /// Handed to librdkafka is not delivered: what a frozen broker had taken in is sent again by the next squall.

@@ -3,6 +3,7 @@
 //! Records go to a file on a healthy disk. What may be lost differs: a full or failing disk costs nothing, so everything
 //! must be exact; what damage takes away must be told.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, symlink};
@@ -253,7 +254,7 @@ fn killed() -> World {
     world
 }
 
-/// What arrived, counted without regard to what came twice.
+/// What arrived, without what came twice under the same id.
 #[derive(Debug, Default)]
 struct Told {
     /// Lines that came word for word or were counted.
@@ -266,9 +267,13 @@ struct Told {
 impl Told {
     fn read(world: &World) -> Told {
         let mut told = Told::default();
+        let mut seen = HashSet::new();
         for line in fs::read_to_string(world.path("out")).expect("records").lines() {
             let record: Value = serde_json::from_str(line).expect("JSON");
             let squall = &record["squall"];
+            if !seen.insert(squall["id"].to_string()) {
+                continue;
+            }
             told.lines += squall["count"].as_u64().unwrap_or(u64::from(squall["kind"] == "line"));
             told.lost += squall["lost_lines"].as_u64().unwrap_or(0);
             if squall["kind"] == "notice" {
@@ -315,7 +320,11 @@ fn fault_062_damaged_records_are_counted_as_lost() {
     let sql = "UPDATE epoch SET blob = x'00' WHERE first_seq = (SELECT min(first_seq) FROM epoch WHERE first_seq > 1)";
     assert_eq!(store.execute(sql, []).expect("it can be changed"), 1);
     store.close().expect("it closes");
-    let (_, told) = live_on(&mut world);
+    let (_, mut told) = live_on(&mut world);
+    if told.notices.is_empty() {
+        // What is found while it is asked to end is told by the next one.
+        (_, told) = live_on(&mut world);
+    }
     assert!(
         told.has_notice("store_damaged", "were damaged in the outbox before they were delivered"),
         "{told:?}"
@@ -336,8 +345,12 @@ fn fault_062_a_flipped_byte_under_squall() {
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).expect("a byte");
         file.write_all_at(&[byte[0] ^ 0x5a], at).expect("room");
-        let (ended, told) = live_on(&mut world);
+        let (ended, mut told) = live_on(&mut world);
         let quarantined = ended.stderr.contains("the outbox was damaged");
+        if told.notices.is_empty() && told.lines < world.truth.total() {
+            // What is found while it is asked to end is told by the next one.
+            (_, told) = live_on(&mut world);
+        }
         eprintln!(
             "byte {at} of {pages} pages: quarantined {quarantined}, {} of {} lines told, {} lost",
             told.lines,

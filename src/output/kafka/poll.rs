@@ -135,6 +135,10 @@ impl Poller {
             watch.look_up_at = state.now + LOOK_UP_EVERY;
             state.topic_known = exists;
             if exists {
+                if state.cause().is_some() {
+                    // The time without progress was theirs; what is on its way gets its own.
+                    watch.still = Duration::ZERO;
+                }
                 state.brokers_answer();
                 return;
             }
