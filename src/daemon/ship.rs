@@ -241,7 +241,8 @@ impl Ship {
                 }
                 Ok(Some(Unsent::Lost(loss))) => {
                     self.next = loss.last_seq + 1;
-                    if self.untold.contains(&loss) {
+                    // After a rewind it is met again, though it may be known otherwise how many lines it held.
+                    if self.untold.last().is_some_and(|told| loss.last_seq <= told.last_seq) {
                         continue;
                     }
                     self.untold.push(loss);
