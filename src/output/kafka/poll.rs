@@ -65,9 +65,9 @@ struct Watch {
     /// on its way, over a slow network. This is never taken back, for an answer that comes sooner ends its look-up.
     unanswered: u32,
     upto: u64,
-    /// How long the prefix has not moved although all is sent.
+    /// How long the prefix has not moved although all is sent and nothing else is known to be wrong.
     still: Duration,
-    /// How long of that the brokers have answered.
+    /// How long it has not moved although the brokers answer.
     answered: Duration,
 }
 
@@ -135,10 +135,6 @@ impl Poller {
             watch.look_up_at = state.now + LOOK_UP_EVERY;
             state.topic_known = exists;
             if exists {
-                if state.cause().is_some() {
-                    // The time without progress was theirs; what is on its way gets its own.
-                    watch.still = Duration::ZERO;
-                }
                 state.brokers_answer();
                 return;
             }
@@ -225,13 +221,15 @@ impl Watch {
             return;
         }
         // Turns are counted, not the time told: a process that was stopped, or a thread that rested, was not stuck.
-        self.still += TURN;
         self.answered += TURN;
+        // The time of another trouble was that one's: once it is over, what is on its way gets its own.
+        let is_well = state.cause().is_none() && state.breaker.is_closed();
+        self.still = if is_well { self.still + TURN } else { Duration::ZERO };
         if self.answered >= STUCK {
             let reason =
                 format!("nothing was confirmed for {} s although the brokers answer", STUCK.as_secs());
             state.break_down(&reason);
-        } else if self.still >= STALL && state.cause().is_none() && state.breaker.is_closed() {
+        } else if self.still >= STALL {
             let trouble = Trouble::stalled(place, state.last_failure.as_ref());
             state.report(trouble);
         }
