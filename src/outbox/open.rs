@@ -59,11 +59,18 @@ pub(super) fn open(
     mint: &mut dyn FnMut() -> LaneId,
 ) -> Result<Opened, OpenError> {
     directory.settle_salvage().map_err(failed(directory, "settle a salvage in"))?;
-    let mishaps: Vec<Mishap> = set_leftover_aside(directory)?.into_iter().collect();
+    let mut mishaps: Vec<Mishap> = set_leftover_aside(directory)?.into_iter().collect();
     refuse_newer(directory)?;
-    let renewal = log_trouble(directory)?;
-    let loaded = load(directory, options);
-    settle_loaded(directory, options, destination, mint, Before { loaded, renewal, mishaps })
+    let mut renewal = log_trouble(directory)?;
+    let loaded = match load(directory, options) {
+        Ok(loaded) => loaded,
+        Err(Trouble::Fatal(error)) => return Err(error),
+        Err(Trouble::Damaged(why)) => {
+            renewal = Some(Renewal::Damaged);
+            replace_damaged(directory, options, why, &mut mishaps)?
+        }
+    };
+    take_over(directory, options, loaded, destination, renewal, mint, mishaps)
 }
 
 /// The same in the middle of a run, which can only go on where everything is as it was left. What is damaged or gone is
@@ -86,33 +93,19 @@ pub(super) fn open_again(
         Trouble::Damaged(why) => damaged(why),
         Trouble::Fatal(error) => error,
     })?;
-    let before = Before { loaded: Ok(loaded), renewal: None, mishaps: Vec::new() };
-    settle_loaded(directory, options, destination, mint, before)
+    take_over(directory, options, loaded, destination, None, mint, Vec::new())
 }
 
-/// What was found before the store is settled.
-struct Before {
-    loaded: Result<Loaded, Trouble>,
-    renewal: Option<Renewal>,
-    mishaps: Vec<Mishap>,
-}
-
-fn settle_loaded(
+/// Makes sure that what was loaded is on the disk, and settles it for the run.
+fn take_over(
     directory: &Directory,
     options: &Options,
+    loaded: Loaded,
     destination: &str,
+    renewal: Option<Renewal>,
     mint: &mut dyn FnMut() -> LaneId,
-    before: Before,
+    mishaps: Vec<Mishap>,
 ) -> Result<Opened, OpenError> {
-    let Before { loaded, mut renewal, mut mishaps } = before;
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(Trouble::Fatal(error)) => return Err(error),
-        Err(Trouble::Damaged(why)) => {
-            renewal = Some(Renewal::Damaged);
-            replace_damaged(directory, options, why, &mut mishaps)?
-        }
-    };
     // SQLite passes over it when this fails, and a log whose name is lost is lost whole (faults.md 38).
     directory.sync().map_err(failed(directory, "sync"))?;
     let sqlite = sqlite_failed(directory, "settle the store in");
