@@ -237,7 +237,7 @@ impl DeliverThread {
                 return self.stop_at_once();
             }
         };
-        if work.committing.failed(trouble.clone(), now.arrival) {
+        if work.committing.failed(&trouble, now.arrival) {
             tracing::warn!("{trouble}");
         }
         work.refused = Some(epoch);

@@ -93,12 +93,12 @@ impl Mend {
         if is_news {
             tracing::error!("{reason}: the outbox is closed, checked and opened again");
         }
-        self.attempts.failed(reason.clone(), now);
+        self.attempts.failed(&reason, now);
         let lane = store.lane();
         let mut mint = lanes().map_err(|error| Refusal::Later(explain(&error)))?;
         if let Err(error) = store.reopen(&mut mint) {
             let reason = format!("the outbox cannot be opened again: {}", explain(&error));
-            self.attempts.failed(reason.clone(), now);
+            self.attempts.failed(&reason, now);
             return Err(match error {
                 OpenError::Damaged { .. } | OpenError::Newer { .. } => Refusal::Never(reason),
                 _ => Refusal::Later(reason),

@@ -27,10 +27,12 @@ impl Retry {
     }
 
     /// An attempt failed. True when that is news: the reason is not the last one's.
-    pub(super) fn failed(&mut self, reason: String, now: Monotonic) -> bool {
+    pub(super) fn failed(&mut self, reason: &str, now: Monotonic) -> bool {
         self.not_before = now + self.every;
-        let is_news = self.trouble.as_ref() != Some(&reason);
-        self.trouble = Some(reason);
+        let is_news = self.trouble() != Some(reason);
+        if is_news {
+            self.trouble = Some(reason.to_owned());
+        }
         is_news
     }
 
@@ -54,14 +56,14 @@ mod tests {
         let second = |seconds: u64| Monotonic(seconds * 1_000_000_000);
         let mut retry = Retry::new(Duration::from_secs(1));
         assert!(retry.is_due(Monotonic(0)) && !retry.succeeded());
-        assert!(retry.failed("no key".to_owned(), second(5)));
+        assert!(retry.failed("no key", second(5)));
         for (at, due) in [(5.0, false), (5.02, false), (5.999, false), (6.0, true)] {
             assert_eq!(retry.is_due(Monotonic((at * 1e9) as u64)), due, "{at}");
         }
-        assert!(!retry.failed("no key".to_owned(), second(6)), "told already");
-        assert!(retry.failed("half a key".to_owned(), second(7)), "a new reason");
+        assert!(!retry.failed("no key", second(6)), "told already");
+        assert!(retry.failed("half a key", second(7)), "a new reason");
         assert_eq!(retry.trouble(), Some("half a key"));
         assert!(retry.succeeded() && !retry.succeeded());
-        assert!(retry.failed("half a key".to_owned(), second(9)), "it had been well in between");
+        assert!(retry.failed("half a key", second(9)), "it had been well in between");
     }
 }

@@ -139,13 +139,13 @@ impl Ship {
         self.pending.is_some() || self.next <= self.committed
     }
 
-    /// Makes messages of the records, as they will be stored and sent.
+    /// Makes messages of the records, as they will be stored and sent. What is packed already stays as it is: an epoch
+    /// that was refused once, say.
     ///
     /// # Errors
     /// When they cannot be compressed.
     pub fn pack(&mut self, epoch: &mut Epoch) -> Result<(), OutputError> {
-        // An epoch that was refused once is packed already.
-        if epoch.batch.encoding == Encoding::Record { self.output.pack(&mut epoch.batch) } else { Ok(()) }
+        self.output.pack(&mut epoch.batch)
     }
 
     /// Commits an epoch. Its records go on to the output at once where nothing stands before them; else they are read
@@ -223,7 +223,7 @@ impl Ship {
     /// Gets the next stored records. False when there are none, or they cannot be read now.
     fn read_back(&mut self, now: Now) -> bool {
         let Some(store) = &mut self.store else { return false };
-        if self.next > self.committed || !self.reading.is_due(now.arrival) {
+        if !self.reading.is_due(now.arrival) {
             return false;
         }
         while self.next <= self.committed {
@@ -266,7 +266,7 @@ impl Ship {
                 Ok(None) => self.next = self.committed + 1,
                 Err(error) => {
                     let reason = explain(&error);
-                    if self.reading.failed(reason.clone(), now.arrival) {
+                    if self.reading.failed(&reason, now.arrival) {
                         tracing::error!("cannot read the outbox: {reason}");
                     }
                     self.mend(&error, now);
@@ -293,7 +293,7 @@ impl Ship {
     fn rewind(&mut self, now: Now) {
         if let Err(error) = self.output.reopen() {
             let reason = explain(&error);
-            if self.reopening.failed(reason.clone(), now.arrival) {
+            if self.reopening.failed(&reason, now.arrival) {
                 tracing::error!("{reason}");
             }
             return;
@@ -364,7 +364,7 @@ impl Ship {
             }
             Err(error) => {
                 let reason = explain(&error);
-                if self.acknowledging.failed(reason.clone(), now.arrival) {
+                if self.acknowledging.failed(&reason, now.arrival) {
                     tracing::warn!("cannot store what was delivered: {reason}");
                 }
                 self.mend(&error, now);
