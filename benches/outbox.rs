@@ -90,12 +90,9 @@ impl Rig {
         self.position.read += 1;
         let positions = [self.position.clone()];
         let epoch = Epoch {
-            batch: &self.batch,
-            changes: &self.changes,
             positions: &positions,
-            positions_gone: &[],
-            told: &[],
             acked: (next - 1).saturating_sub(keep),
+            ..Epoch::new(&self.batch, &self.changes)
         };
         self.store.commit(&epoch).expect("there is room");
     }
@@ -187,14 +184,7 @@ fn open_after_a_kill(bencher: divan::Bencher, mib: usize) {
             meta.seq = seq;
         }
         changes.totals.next_seq = next + batch.metas.len() as u64;
-        let epoch = Epoch {
-            batch: &batch,
-            changes: &changes,
-            positions: &[],
-            positions_gone: &[],
-            told: &[],
-            acked: 0,
-        };
+        let epoch = Epoch::new(&batch, &changes);
         store.commit(&epoch).expect("there is room");
     }
     drop(store);

@@ -181,10 +181,7 @@ mod tests {
             }
             let mut changes = Changes::default();
             changes.totals.next_seq = 1 + cut.len() as u64;
-            let (positions, gone, told) = (&[][..], &[][..], &[][..]);
-            let epoch =
-                Epoch { batch: &batch, changes: &changes, positions, positions_gone: gone, told, acked: 0 };
-            store.commit(&epoch).expect("it fits");
+            store.commit(&Epoch::new(&batch, &changes)).expect("it fits");
 
             let refusal = Refusal {
                 seq: 1,

@@ -90,6 +90,13 @@ pub struct Epoch<'a> {
     pub acked: u64,
 }
 
+impl<'a> Epoch<'a> {
+    /// One in which no file was read further, nothing is acknowledged, and no loss is told.
+    pub fn new(batch: &'a Batch, changes: &'a Changes) -> Epoch<'a> {
+        Epoch { batch, changes, positions: &[], positions_gone: &[], told: &[], acked: 0 }
+    }
+}
+
 /// What [`Store::unsent`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unsent {

@@ -73,14 +73,7 @@ impl Rig {
             let batch = engine.take_batch(Batch::default());
             let mut changes = Changes::default();
             engine.checkpoint(NOW, &mut changes);
-            let epoch = Epoch {
-                batch: &batch,
-                changes: &changes,
-                positions: &[],
-                positions_gone: &[],
-                told: &[],
-                acked: 0,
-            };
+            let epoch = Epoch::new(&batch, &changes);
             store.commit(&epoch).expect("there is room");
             batches.extend((!batch.is_empty()).then_some(batch));
         }

@@ -170,14 +170,7 @@ fn fault_062_a_lost_window_is_named_until_it_is_counted() {
     let mut changes = recovered.changes.clone();
     changes.streams[0].account.noticed += Lines(4);
     let nothing = Batch::default();
-    let epoch = crate::outbox::Epoch {
-        batch: &nothing,
-        changes: &changes,
-        positions: &[],
-        positions_gone: &[],
-        told: &[],
-        acked: 0,
-    };
+    let epoch = crate::outbox::Epoch::new(&nothing, &changes);
     store.commit(&epoch).expect("there is room");
     drop(store);
     assert_eq!(open(room.path()).1.mishaps, []);

@@ -54,14 +54,7 @@ fn commit_all(dir: &Path) -> Failures {
         let acked = model.next_seq().saturating_sub(20);
         for attempt in 0.. {
             assert!(attempt < 100, "it never fits: {failures:?}");
-            let epoch = Epoch {
-                batch: &next.batch,
-                changes: &next.changes,
-                positions: &next.positions,
-                positions_gone: &[],
-                told: &[],
-                acked,
-            };
+            let epoch = Epoch { positions: &next.positions, acked, ..Epoch::new(&next.batch, &next.changes) };
             match store.commit(&epoch) {
                 Ok(()) => break,
                 Err(StoreError::DiskFull { .. }) => failures.full += 1,

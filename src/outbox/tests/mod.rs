@@ -215,12 +215,10 @@ pub(super) fn commit(
 ) -> Result<(), StoreError> {
     model.number(&mut step, store.lane());
     store.commit(&Epoch {
-        batch: &step.batch,
-        changes: &step.changes,
         positions: &step.positions,
         positions_gone: &step.positions_gone,
-        told: &[],
         acked,
+        ..Epoch::new(&step.batch, &step.changes)
     })?;
     model.apply(&step, acked);
     Ok(())
@@ -369,14 +367,7 @@ fn what_is_not_numbered_on_is_refused() {
         };
         let mut changes = Changes::default();
         changes.totals.next_seq = next;
-        let epoch = Epoch {
-            batch: &batch,
-            changes: &changes,
-            positions: &[],
-            positions_gone: &[],
-            told: &[],
-            acked: 0,
-        };
+        let epoch = Epoch::new(&batch, &changes);
         let found = match store.commit(&epoch) {
             Ok(()) => None,
             Err(StoreError::Numbering { first, next, want }) => Some((first, next, want)),

@@ -275,14 +275,7 @@ fn a_loss_is_told_once() {
     audit(&["kafka://localhost:9092/logs: records 5 to 8 are damaged"]);
     let mut notice = step(4, 1, 50);
     model.number(&mut notice, store.lane());
-    let epoch = Epoch {
-        batch: &notice.batch,
-        changes: &notice.changes,
-        positions: &[],
-        positions_gone: &[],
-        told: &losses,
-        acked: 0,
-    };
+    let epoch = Epoch { told: &losses, ..Epoch::new(&notice.batch, &notice.changes) };
     store.commit(&epoch).expect("there is room");
     let (batches, losses) = drain(&mut store);
     assert_eq!((batches.len(), losses), (3, vec![]));
