@@ -3,46 +3,23 @@
 //! `cargo bench --bench outbox`. Throughput counts the records' bytes before compression. The CPU's time, which is what
 //! the shipper pays, is printed first: time on the wall is mostly the disk's.
 
+mod common;
+
 use divan::counter::BytesCount;
 use rustix::time::{ClockId, clock_gettime};
-use squall::corpus::mixed_file;
-use squall::engine::chunk::Chunk;
-use squall::engine::frame::Format;
 use squall::engine::record::{Batch, LaneId};
 use squall::engine::state::{Changes, EpisodeKey, EpisodeState, FileId, Position};
-use squall::engine::storm::Collapse;
 use squall::engine::template::mask::TemplateId;
-use squall::engine::{Engine, Options, Source};
 use squall::outbox::{self, Durability, Epoch, Store};
-use squall::units::{Bytes, Lines, Monotonic, Now, Timestamp};
+use squall::units::{Bytes, Lines};
+
+use common::records;
 
 fn main() {
     for durability in [Durability::Disk, Durability::Process] {
         print_cpu(durability);
     }
     divan::main();
-}
-
-/// 1 MiB of records as they come from the mixed corpus with `collapse: never`.
-fn records() -> Batch {
-    let mut engine = Engine::new(Options::default());
-    let source = Source {
-        name: "bench".into(),
-        format: Format::Docker,
-        collapse: Collapse::Never,
-        ..Source::default()
-    };
-    let origin = engine.open(source);
-    let now = Now { arrival: Monotonic(0), wall: Timestamp(1_770_336_600 * Timestamp::SECOND) };
-    let mut offset = 0;
-    for bytes in mixed_file(1, Bytes(4_000_000)).chunks(16 * 1024) {
-        engine.push(Chunk { origin, offset, bytes }, now);
-        offset += bytes.len() as u64;
-        if engine.batch().bytes.len() >= 1 << 20 {
-            break;
-        }
-    }
-    engine.take_batch(Batch::default())
 }
 
 /// A store, and what is put into it again and again.
@@ -77,7 +54,7 @@ impl Rig {
             source: "/var/log/containers/api-gateway.log".into(),
             ..Position::default()
         };
-        Rig { _room: room, store, batch: records(), changes, position }
+        Rig { _room: room, store, batch: records(1 << 20), changes, position }
     }
 
     /// Commits the records once more under their next numbers; what is more than `keep` records old is acknowledged.
@@ -175,7 +152,7 @@ fn open_after_a_kill(bencher: divan::Bencher, mib: usize) {
         durability: Durability::Process,
     };
     let (mut store, _) = Store::open(&options, "bench", &mut || LaneId(1)).expect("it opens");
-    let mut batch = records();
+    let mut batch = records(1 << 20);
     batch.encoding = squall::engine::record::Encoding::ZstdNdjson; // stored as it is: the file grows by what it says
     let mut changes = Changes::default();
     for _ in 0..mib {

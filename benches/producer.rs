@@ -4,6 +4,8 @@
 //! is good for nothing else: it gets two gigabytes. Prints microseconds of the process's CPU time a message, callbacks
 //! and librdkafka's threads included. The messages are what the engine makes of the mixed corpus; making them is not counted.
 
+mod common;
+
 use std::time::Duration;
 
 use rdkafka::ClientContext;
@@ -11,13 +13,9 @@ use rdkafka::config::ClientConfig;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rustix::time::{ClockId, clock_gettime};
-use squall::corpus::mixed_file;
-use squall::engine::chunk::Chunk;
-use squall::engine::frame::Format;
 use squall::engine::record::Batch;
-use squall::engine::storm::Collapse;
-use squall::engine::{Engine, Options, Source};
-use squall::units::{Bytes, Monotonic, Now, Timestamp};
+
+use common::records;
 
 /// Sent in each round, in as many turns as it takes.
 const MESSAGES: usize = 400_000;
@@ -30,7 +28,7 @@ fn main() {
         return;
     };
     let (brokers, topic) = place.split_once('/').expect("HOST:PORT/TOPIC");
-    let batch = records();
+    let batch = records(20 << 20);
     let size = batch.bytes.len() / batch.metas.len();
     println!("{} different messages of {size} bytes, {MESSAGES} sent in each round", batch.metas.len());
     for (codec, headers) in
@@ -40,25 +38,6 @@ fn main() {
         let headers = if headers { "3 headers" } else { "no header" };
         println!("{codec:5} {headers}: {micros:.2} µs of CPU a message");
     }
-}
-
-/// Records as the engine makes them of distinct lines of many services.
-fn records() -> Batch {
-    let mut engine = Engine::new(Options::default());
-    let source = Source {
-        name: "bench".into(),
-        format: Format::Docker,
-        collapse: Collapse::Never,
-        ..Source::default()
-    };
-    let origin = engine.open(source);
-    let now = Now { arrival: Monotonic(0), wall: Timestamp(1_770_336_600 * Timestamp::SECOND) };
-    let mut offset = 0;
-    for bytes in mixed_file(1, Bytes(10_000_000)).chunks(16 * 1024) {
-        engine.push(Chunk { origin, offset, bytes }, now);
-        offset += bytes.len() as u64;
-    }
-    engine.take_batch(Batch::default())
 }
 
 struct Context;
