@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::process::{HOST, program, remembers};
+use crate::support::process::squall;
 
 /// A running squall. Killed when dropped before its end.
 pub(super) struct Sidecar {
@@ -24,7 +24,7 @@ pub(super) struct Sidecar {
     /// Reads the messages; ends after the last one.
     listener: Option<JoinHandle<()>>,
     /// Where it keeps what it must remember, unless the test says where.
-    _state: TempDir,
+    _folder: TempDir,
 }
 
 /// See [`Sidecar::watch`].
@@ -59,14 +59,9 @@ impl Sidecar {
 
     /// Starts `squall` with something on its standard input.
     pub(super) fn start_reading(args: &[&str], stdin: impl Into<Stdio>) -> Sidecar {
-        let mut command = Command::new(program());
-        command.args(args).env_clear().env("HOSTNAME", HOST);
-        let state = tempfile::tempdir().expect("a folder");
-        if remembers(args) {
-            command.arg("--state").arg(state.path());
-        }
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("squall starts");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = squall(folder.path(), args.iter().copied());
+        let mut process = command.stdin(stdin).spawn().expect("squall starts");
         let (mut stdout, stderr) =
             (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
         let (ended, output) = sync_channel(1);
@@ -83,7 +78,7 @@ impl Sidecar {
                 kept.push(line.expect("messages are text"));
             }
         });
-        Sidecar { process, output, messages, listener: Some(listener), _state: state }
+        Sidecar { process, output, messages, listener: Some(listener), _folder: folder }
     }
 
     /// Waits until it has said this on standard error.
