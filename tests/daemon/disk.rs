@@ -323,14 +323,21 @@ fn log(world: &World) -> PathBuf {
     world.path("state/outbox.db-wal")
 }
 
-/// Damage to what waits to be sent costs just that, and a notice says how much it was.
-#[test]
-fn fault_062_damaged_records_are_counted_as_lost() {
-    let mut world = undelivered();
+/// The same with one epoch that cannot be read.
+#[track_caller]
+fn undelivered_and_damaged() -> World {
+    let world = undelivered();
     let store = rusqlite::Connection::open(database(&world)).expect("a database");
     let sql = "UPDATE epoch SET blob = x'00' WHERE first_seq = (SELECT min(first_seq) FROM epoch WHERE first_seq > 1)";
     assert_eq!(store.execute(sql, []).expect("it can be changed"), 1);
     store.close().expect("it closes");
+    world
+}
+
+/// Damage to what waits to be sent costs just that, and a notice says how much it was.
+#[test]
+fn fault_062_damaged_records_are_counted_as_lost() {
+    let mut world = undelivered_and_damaged();
     let (_, told) = live_on_until_told(&mut world);
     assert!(
         told.has_notice("store_damaged", "were damaged in the outbox before they were delivered"),
@@ -338,6 +345,31 @@ fn fault_062_damaged_records_are_counted_as_lost() {
     );
     assert!(told.lost > 0);
     assert_eq!(told.lines + told.lost, world.truth.total(), "{told:?}");
+}
+
+/// Killed at some time between the first record of the outbox and a while after the notice: what is lost is told all the
+/// same, by this life or by the next one.
+#[test]
+fn fault_062_killed_before_the_notice_is_committed() {
+    const KILLS: u64 = 24;
+    let mut told_by_the_first = 0;
+    for kill in 0..KILLS {
+        let mut world = undelivered_and_damaged();
+        let mut running = Running::start(&mut world.squall(&[]));
+        running.wait_until("the first record", |_| {
+            world.path("out").metadata().is_ok_and(|file| file.len() > 0)
+        });
+        // Not to wait for something: the kill is to hit every step of what follows.
+        std::thread::sleep(Duration::from_millis(8 * kill));
+        drop(running);
+        told_by_the_first += u64::from(!Told::read(&world).notices.is_empty());
+        let (_, told) = live_on_until_told(&mut world);
+        assert_eq!(told.lines + told.lost, world.truth.total(), "kill {kill}: {told:?}");
+        assert!(told.lost > 0, "kill {kill}: {told:?}");
+        let notices = told.notices.iter().filter(|notice| notice["squall"]["lost_lines"].as_u64() > Some(0));
+        assert_eq!(notices.count(), 1, "kill {kill}: {told:?}");
+    }
+    eprintln!("{told_by_the_first} of {KILLS} notices had left before the kill");
 }
 
 /// One byte anywhere: no panic, nothing silent, and the next lines arrive.
