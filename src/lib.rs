@@ -12,6 +12,8 @@
 //! | [`output`] | edge | where records go: Kafka, console, file, blackhole |
 //! | [`config`] | edge | text → checked config, or every fault with file, line and column |
 //! | [`daemon`] | wiring | the only module that knows all others: threads, hand-offs, clock, start and stop |
+//! | [`replay`] | wiring | old files through the same engine, with the log's own time as the clock |
+//! | [`report`] | pure | the story of a log, for people: text, Markdown, HTML |
 //! | [`dedup`] | pure | the consumer's half: which records have been seen before |
 //! | [`cli`] | | one file per subcommand |
 //! | [`corpus`] | pure | logs made from seeds, for the demo, tests and benches |
@@ -40,6 +42,12 @@ pub mod config;
 
 #[cfg(feature = "daemon")]
 pub mod daemon;
+
+#[cfg(feature = "daemon")]
+pub mod replay;
+
+#[cfg(feature = "daemon")]
+pub mod report;
 
 pub mod dedup;
 

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod destination;
 pub mod log;
 pub mod man;
+pub mod replay;
 pub mod run;
 mod stdio;
 pub mod templates;
@@ -63,6 +64,8 @@ enum Command {
     Consume(consume::Args),
     /// Check configuration files and show every fault with its place
     Validate(validate::Args),
+    /// Explain log files: the storms, what is new, when it began and when it ended
+    Replay(replay::Args),
     /// Show which templates a log file is made of
     Templates(templates::Args),
     /// Check a state directory: do the books balance, is anything missing, what waits
@@ -100,6 +103,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::main(&args),
         Command::Consume(args) => consume::main(&args),
         Command::Validate(args) => validate::main(&args),
+        Command::Replay(args) => replay::main(&args),
         Command::Templates(args) => templates::main(&args),
         Command::Audit(args) => audit::main(&args),
         Command::Completions { shell } => {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 use super::deliver::DeliverEnd;
 use crate::engine::ledger::Ledger;
 use crate::terminal::grouped;
@@ -40,28 +42,14 @@ impl Report {
     }
 
     /// The ledger as one JSON object (`interface.md`).
-    pub fn to_json(&self) -> serde_json::Value {
-        let ledger = &self.ledger;
-        serde_json::json!({"ledger": {
-            "lines_in": ledger.lines_in.0,
-            "bytes_in": ledger.bytes_in.0,
-            "lines_verbatim": ledger.lines_verbatim.0,
-            "lines_summarised": ledger.lines_summarised.0,
-            "lines_noticed": ledger.lines_noticed.0,
-            "lines_open": ledger.lines_open.0,
-            "lines_partial": ledger.lines_partial.0,
-            "records_out": ledger.records_out,
-            "records_delivered": self.delivery.delivered_records(),
-            "records_undelivered": self.delivery.undelivered_records(),
-            "lines_undelivered": self.delivery.undelivered_lines().0,
-            "bytes_out": ledger.bytes_out.0,
-            "bytes_wire": self.delivery.standing.bytes_wire.map(|bytes| bytes.0),
-            "summaries": ledger.summaries,
-            "notices": ledger.notices,
-            "templates": ledger.templates,
-            "conservation_error": ledger.conservation_error,
-            "seconds": (self.seconds * 1000.0).round() / 1000.0,
-        }})
+    pub fn to_json(&self) -> Value {
+        let mut books = books_as_json(&self.ledger, self.seconds);
+        let delivery = &self.delivery;
+        books["records_delivered"] = delivery.delivered_records().into();
+        books["records_undelivered"] = delivery.undelivered_records().into();
+        books["lines_undelivered"] = delivery.undelivered_lines().0.into();
+        books["bytes_wire"] = delivery.standing.bytes_wire.map(|bytes| bytes.0).into();
+        json!({"ledger": books})
     }
 
     /// One sentence for each thing that went wrong.
@@ -103,33 +91,57 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ledger = &self.ledger;
-        let mut row = |name: &str, value: String, note: &str| {
-            writeln!(f, "  {name:<22}{value:>16}  {note}").map(|()| value.len())
-        };
-        row("lines in", grouped(ledger.lines_in.0), &size(ledger.bytes_in.0))?;
-        row("  sent word for word", grouped(ledger.lines_verbatim.0), "")?;
-        row(
-            "  told by summaries",
-            grouped(ledger.lines_summarised.0),
-            &plural(ledger.summaries, "summary", "summaries"),
-        )?;
-        row(
-            "  told by notices",
-            grouped(ledger.lines_noticed.0),
-            &plural(ledger.notices, "notice", "notices"),
-        )?;
-        row("  still held", grouped(ledger.lines_open.0 + ledger.lines_partial.0), "")?;
-        row("  unaccounted for", grouped(ledger.conservation_error), "must be 0")?;
-        row("templates", grouped(ledger.templates), "")?;
-        row("records out", grouped(ledger.records_out), &size(ledger.bytes_out.0))?;
-        row("  delivered", grouped(self.delivery.delivered_records()), "")?;
+        write!(f, "{}", Books(&self.ledger))?;
+        row(f, "  delivered", grouped(self.delivery.delivered_records()), "")?;
         if let Some(wire) = self.delivery.standing.bytes_wire {
-            row("on the wire", size(wire.0), &times_smaller(ledger.bytes_in.0, wire.0))?;
+            row(f, "on the wire", size(wire.0), &times_smaller(self.ledger.bytes_in.0, wire.0))?;
         }
-        row("seconds", format!("{:.2}", self.seconds), "")?;
-        Ok(())
+        row(f, "seconds", format!("{:.2}", self.seconds), "")
     }
+}
+
+/// The books as a table for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Books<'a>(pub &'a Ledger);
+
+impl fmt::Display for Books<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ledger = self.0;
+        row(f, "lines in", grouped(ledger.lines_in.0), &size(ledger.bytes_in.0))?;
+        row(f, "  sent word for word", grouped(ledger.lines_verbatim.0), "")?;
+        let summaries = plural(ledger.summaries, "summary", "summaries");
+        row(f, "  told by summaries", grouped(ledger.lines_summarised.0), &summaries)?;
+        let notices = plural(ledger.notices, "notice", "notices");
+        row(f, "  told by notices", grouped(ledger.lines_noticed.0), &notices)?;
+        row(f, "  still held", grouped(ledger.lines_open.0 + ledger.lines_partial.0), "")?;
+        row(f, "  unaccounted for", grouped(ledger.conservation_error), "must be 0")?;
+        row(f, "templates", grouped(ledger.templates), "")?;
+        row(f, "records out", grouped(ledger.records_out), &size(ledger.bytes_out.0))
+    }
+}
+
+/// The books as an object for scripts, in the order of `interface.md`.
+pub fn books_as_json(ledger: &Ledger, seconds: f64) -> Value {
+    json!({
+        "lines_in": ledger.lines_in.0,
+        "bytes_in": ledger.bytes_in.0,
+        "lines_verbatim": ledger.lines_verbatim.0,
+        "lines_summarised": ledger.lines_summarised.0,
+        "lines_noticed": ledger.lines_noticed.0,
+        "lines_open": ledger.lines_open.0,
+        "lines_partial": ledger.lines_partial.0,
+        "records_out": ledger.records_out,
+        "bytes_out": ledger.bytes_out.0,
+        "summaries": ledger.summaries,
+        "notices": ledger.notices,
+        "templates": ledger.templates,
+        "conservation_error": ledger.conservation_error,
+        "seconds": (seconds * 1000.0).round() / 1000.0,
+    })
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, value: String, note: &str) -> fmt::Result {
+    writeln!(f, "  {name:<22}{value:>16}  {note}")
 }
 
 /// A number of bytes as people read it, decimal.

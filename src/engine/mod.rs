@@ -8,6 +8,7 @@
 //! Limits: `templates_max` entries; `memory_max` bytes, above which windows close early.
 //! Only this module calls the stages; a stage uses nothing of another but the type of its output.
 
+pub mod chronicle;
 pub mod chunk;
 pub mod core;
 pub mod frame;
@@ -20,9 +21,11 @@ pub mod template;
 
 use std::collections::HashSet;
 
+use self::chronicle::Chronicle;
+use self::chronicle::story::Story;
 use self::chunk::{Chunk, OriginId};
-pub use self::core::Options;
 use self::core::kept::Parts;
+pub use self::core::{Clock, Options};
 use self::core::{Core, StreamId};
 use self::frame::{Format, Framer, IoStream};
 use self::ledger::Ledger;
@@ -250,6 +253,21 @@ impl Engine {
     /// Gives up detail while records find no room, or no longer. Windows that are open stay open.
     pub fn set_pressure(&mut self, pressure: Pressure) {
         self.core.set_pressure(pressure);
+    }
+
+    /// What stands for the time of arrival under [`Clock::Log`].
+    pub fn log_clock(&self) -> Monotonic {
+        self.core.log_clock()
+    }
+
+    /// What was remembered of all lines so far, where [`Options::chronicle`] asked for it.
+    pub fn chronicle(&self) -> Option<&Chronicle> {
+        self.core.chronicle()
+    }
+
+    /// The chronicle put in order; an empty story where there is none.
+    pub fn story(&self) -> Story {
+        self.core.story()
     }
 
     /// Bytes taken in so far.

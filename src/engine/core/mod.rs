@@ -10,9 +10,12 @@ mod restore;
 mod unclaimed;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use self::kept::Told;
 use self::unclaimed::Unclaimed;
+use super::chronicle::story::Story;
+use super::chronicle::{self, Chronicle};
 use super::frame::IoStream;
 use super::ledger::{Account, Ledger};
 use super::line::{Line, level};
@@ -26,7 +29,7 @@ use super::storm::shed::Shed;
 use super::storm::window::{ClosedBy, Folded};
 use super::storm::{Collapse, Limits, Observed, Pressure, Storms, Verdict};
 use super::template::catalog::{Catalog, Entry, EntryId, Found, Query, Sighting};
-use crate::units::{Bytes, Lines, Monotonic, Now};
+use crate::units::{Bytes, Lines, Monotonic, Now, Timestamp};
 
 /// What the engine is made with.
 #[derive(Clone, Debug)]
@@ -43,6 +46,21 @@ pub struct Options {
     pub seed: u64,
     /// Who sends.
     pub identity: Identity,
+    /// Whether to remember what happened when, for people who ask afterwards.
+    pub chronicle: bool,
+    /// By which clock deadlines come.
+    pub clock: Clock,
+}
+
+/// By which clock windows, episodes and loops end when nothing more is heard of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// By the time of arrival: live.
+    #[default]
+    Arrival,
+    /// By the newest log time of all streams, whatever the time of arrival: old files are read in seconds, and what
+    /// happened in them took hours. See [`Core::log_clock`].
+    Log,
 }
 
 impl Default for Options {
@@ -54,6 +72,8 @@ impl Default for Options {
             lane: LaneId(0),
             seed: 0,
             identity: Identity::default(),
+            chronicle: false,
+            clock: Clock::Arrival,
         }
     }
 }
@@ -88,6 +108,11 @@ pub struct Core {
     episodes_gone: HashSet<EpisodeKey>,
     /// Entries that [`Core::finish_some`] has still to close, the last one first.
     leaving: Vec<EntryId>,
+    /// Boxed, because the shipper has none.
+    chronicle: Option<Box<Chronicle>>,
+    clock: Clock,
+    /// The oldest first and the newest log time of [`Clock::Log`].
+    log_times: Option<[Timestamp; 2]>,
 }
 
 #[derive(Debug)]
@@ -125,6 +150,9 @@ impl Core {
             catalog: Catalog::new(options.storm.templates_max, options.seed),
             storms: Storms::new(options.storm.clone()),
             encoder: Encoder::new(options.lane, 1, options.record_max),
+            chronicle: options.chronicle.then(|| Box::new(Chronicle::new(&options.storm))),
+            clock: options.clock,
+            log_times: None,
             limits: options.storm,
             memory_max: options.memory_max,
             identity: options.identity,
@@ -182,6 +210,7 @@ impl Core {
     /// Decides about one line and does what was decided.
     #[inline]
     pub fn on_line(&mut self, id: StreamId, line: &Line<'_>, now: Now) {
+        let now = if self.clock == Clock::Log { self.turn_log_clock(line.log_time, now) } else { now };
         let stream = &mut self.streams[id.0 as usize];
         stream.account.received += Lines(1);
         let query = Query {
@@ -192,9 +221,33 @@ impl Core {
             foldable: stream.collapse != Collapse::Never,
         };
         match self.catalog.find(query) {
-            Some(found) if query.foldable => self.on_known(id, found, line, query.text, now),
-            Some(found) => self.forward(id, found.entry, line),
+            Some(found) => self.on_found(id, found, query, line, now),
             None => self.on_unknown(id, query, line, now),
+        }
+    }
+
+    /// What stands for the time of arrival under [`Clock::Log`]: how far the newest log time is behind the first.
+    pub fn log_clock(&self) -> Monotonic {
+        self.log_times
+            .map_or(Monotonic::default(), |[first, newest]| Monotonic::default() + newest.since(first))
+    }
+
+    fn turn_log_clock(&mut self, log_time: Timestamp, now: Now) -> Now {
+        let [_, newest] = self.log_times.get_or_insert([log_time; 2]);
+        *newest = log_time.max(*newest);
+        Now { arrival: self.log_clock(), ..now }
+    }
+
+    /// A line whose entry is known.
+    #[inline]
+    fn on_found(&mut self, id: StreamId, found: Found, query: Query<'_>, line: &Line<'_>, now: Now) {
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.line(Some(found.entry), line.log_time);
+        }
+        if query.foldable {
+            self.on_known(id, found, line, query.text, now);
+        } else {
+            self.forward(id, found.entry, line);
         }
     }
 
@@ -225,8 +278,7 @@ impl Core {
     #[cold]
     fn on_unknown(&mut self, id: StreamId, query: Query<'_>, line: &Line<'_>, now: Now) {
         match self.catalog.claim(query) {
-            Some(found) if query.foldable => self.on_known(id, found, line, query.text, now),
-            Some(found) => self.forward(id, found.entry, line),
+            Some(found) => self.on_found(id, found, query, line, now),
             None => self.on_new(id, query, line, now),
         }
     }
@@ -244,12 +296,16 @@ impl Core {
         if stream.collapse != Collapse::Never && !stream.novelty.admits(newcomer) {
             let due = stream.novelty.deadline();
             self.next_flood = self.next_flood.into_iter().chain(due).min();
+            if let Some(chronicle) = &mut self.chronicle {
+                chronicle.line(None, line.log_time);
+            }
             return;
         }
         if let Some(victim) = self.catalog.victim() {
             self.evict(victim, ClosedBy::Evicted);
         }
         let entry = self.catalog.insert(query);
+        self.chronicle_begins(entry, query.text, line);
         self.storms.begin(entry, line.log_time);
         self.storms.observe(Observed {
             entry,
@@ -259,6 +315,23 @@ impl Core {
             line: folded(line, query.text, now),
         });
         self.forward(id, entry, line);
+    }
+
+    fn chronicle_begins(&mut self, id: EntryId, text: &[u8], line: &Line<'_>) {
+        let Some(chronicle) = &mut self.chronicle else { return };
+        let entry = self.catalog.entry(id);
+        chronicle.begin(chronicle::Newcomer {
+            entry: id,
+            stream: entry.stream,
+            template: entry.template,
+            parse_error: entry.parse_error.is_some(),
+            level: entry.level,
+            failing: entry.failing,
+            canonical: self.catalog.canonical(),
+            text,
+            log_time: line.log_time,
+        });
+        chronicle.line(Some(id), line.log_time);
     }
 
     fn forward(&mut self, id: StreamId, entry: EntryId, line: &Line<'_>) {
@@ -323,8 +396,11 @@ impl Core {
     fn close(&mut self, entry: EntryId, closed_by: ClosedBy) {
         let known = self.catalog.entry(entry);
         let stream = &mut self.streams[known.stream as usize];
-        let (encoder, summaries) = (&mut self.encoder, &mut self.summaries);
+        let (encoder, summaries, chronicle) = (&mut self.encoder, &mut self.summaries, &mut self.chronicle);
         let has_gone = self.storms.close(entry, closed_by, |summary| {
+            if let Some(chronicle) = chronicle {
+                chronicle.window(entry, summary);
+            }
             encoder.summary(&stream.envelope, summary, label(known, summary.text));
             stream.account.summarised += summary.count;
             *summaries += 1;
@@ -365,6 +441,18 @@ impl Core {
     pub fn size(&self) -> usize {
         let streams: usize = self.streams.iter().map(Stream::size).sum();
         self.catalog.size() + self.storms.size() + streams + self.unclaimed_size()
+    }
+
+    /// What was remembered of all lines so far, if anything.
+    pub fn chronicle(&self) -> Option<&Chronicle> {
+        self.chronicle.as_deref()
+    }
+
+    /// The chronicle put in order.
+    pub fn story(&self) -> Story {
+        let names: Vec<Arc<str>> =
+            self.streams.iter().map(|stream| Arc::clone(&stream.envelope.key)).collect();
+        self.chronicle.as_ref().map(|chronicle| chronicle.story(&names)).unwrap_or_default()
     }
 
     /// The records made so far.

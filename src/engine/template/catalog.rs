@@ -304,6 +304,11 @@ impl Catalog {
         &self.entries[id.0 as usize]
     }
 
+    /// The masked text of the entry that was made last.
+    pub fn canonical(&self) -> &[u8] {
+        &self.canonical
+    }
+
     /// Entries in the catalog.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()

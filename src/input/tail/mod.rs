@@ -40,7 +40,7 @@ mod refusals;
 mod remote;
 mod rest;
 mod restore;
-mod rotation;
+pub mod rotation;
 mod scan;
 mod source;
 #[cfg(test)]

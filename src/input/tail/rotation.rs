@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 /// How old a generation is by its name. The order is newest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Age {
+pub enum Age {
     /// No suffix: the file that is being written.
     Current,
     /// `.1`, `.2` …: the higher the older.
@@ -21,17 +21,17 @@ pub(super) enum Age {
 
 /// A file name, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rotated<'a> {
+pub struct Rotated<'a> {
     /// The name without what rotation added.
-    pub(super) base: &'a OsStr,
+    pub base: &'a OsStr,
     /// What the suffix says.
-    pub(super) age: Age,
+    pub age: Age,
     /// Whether the file has been compressed since, or is being compressed.
-    pub(super) compressed: bool,
+    pub compressed: bool,
 }
 
 /// Takes a file name apart.
-pub(super) fn split(name: &OsStr) -> Rotated<'_> {
+pub fn split(name: &OsStr) -> Rotated<'_> {
     let whole = name.as_bytes();
     if let Some(begun) = whole.strip_suffix(b".tmp") {
         // Into such a file the kubelet compresses what it has rotated.

@@ -1,0 +1,120 @@
+//! `squall replay`: what happened in old log files.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::run::FormatFlag;
+use super::stdio::complain;
+use super::{Exit, log};
+use crate::daemon::clock;
+use crate::daemon::report::{Books, books_as_json};
+use crate::engine::Options;
+use crate::engine::record::Batch;
+use crate::replay::{Reading, Replay, ReplayError};
+use crate::report::text::Text;
+
+/// Explain log files: the storms, the loops, what is new, and when it began.
+///
+/// Reads plain files, Docker's json-file and Kubernetes' CRI, gzipped or not. Rotated files of one log follow each other;
+/// different logs are merged by time. The log's own time is the clock.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The files; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How lines are wrapped
+    #[arg(long, value_enum, default_value = "auto")]
+    format: FormatFlag,
+    /// The records as the live program would have made them, one JSON object a line, the ledger last
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads the files and explains.
+pub fn main(args: &Args) -> anyhow::Result<Exit> {
+    log::begin("warn");
+    let began = clock::now();
+    let reading = Reading { format: args.format.into(), ..Reading::default() };
+    let mut replay = Replay::open(&args.files, reading, Options::default(), began.wall)?;
+    let mut out = BufWriter::with_capacity(256 * 1024, io::stdout().lock());
+    let json = args.json;
+    let mut sink = |batch: &Batch| if json { write_records(&mut out, batch) } else { Ok(()) };
+    let mut broken = Vec::new();
+    let mut meter = Meter::new(replay.size(), args.files.iter().any(|file| file.as_os_str() == "-"));
+    loop {
+        match replay.step(&mut sink) {
+            Ok(true) => meter.show(&replay),
+            Ok(false) => break,
+            Err(ReplayError::Sink(error)) => return Err(error).context("cannot write to standard output"),
+            Err(error) => broken.push(error),
+        }
+    }
+    replay.finish(&mut sink)?;
+    meter.clear();
+    let ledger = replay.ledger();
+    let seconds = clock::now().arrival.since(began.arrival).as_secs_f64();
+    if json {
+        writeln!(out, "{}", serde_json::json!({"ledger": books_as_json(&ledger, seconds)}))?;
+    } else {
+        let story = replay.story();
+        let terminal = io::stdout().is_terminal();
+        write!(out, "{}", Text { story: &story, width: width(), colour: log::wants_colour(terminal) })?;
+        writeln!(out, "The ledger\n{}", Books(&ledger))?;
+    }
+    out.flush().context("cannot write to standard output")?;
+    for error in &broken {
+        complain(format_args!("error: {:#}; what was read before is in the figures\n", chain(error)));
+    }
+    Ok(if broken.is_empty() && ledger.conservation_error == 0 { Exit::Fine } else { Exit::Failed })
+}
+
+fn write_records(out: &mut impl Write, batch: &Batch) -> io::Result<()> {
+    for (_, record) in batch.iter() {
+        out.write_all(record)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
+}
+
+/// Columns of the terminal, or as many as fit on most.
+fn width() -> usize {
+    terminal_size::terminal_size().map_or(110, |(width, _)| usize::from(width.0))
+}
+
+/// The bar that shows how far the reading is; on a terminal only, and never in the way of what is piped.
+struct Meter {
+    bar: ProgressBar,
+    pieces: u32,
+}
+
+impl Meter {
+    /// `size` is what there is to read; nobody knows how much comes from standard input.
+    fn new(size: u64, has_stdin: bool) -> Meter {
+        let bar = if has_stdin { ProgressBar::no_length() } else { ProgressBar::new(size) };
+        // Where standard error is no terminal, indicatif draws nothing.
+        let style =
+            ProgressStyle::with_template("  {bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
+        Meter { bar: style.map_or_else(|_| ProgressBar::hidden(), |style| bar.with_style(style)), pieces: 0 }
+    }
+
+    fn show(&mut self, replay: &Replay) {
+        // A piece takes a tenth of a millisecond; nobody sees more than 20 pictures a second.
+        self.pieces = self.pieces.wrapping_add(1);
+        if self.pieces.is_multiple_of(64) {
+            self.bar.set_position(replay.read_so_far());
+        }
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
