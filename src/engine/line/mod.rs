@@ -6,9 +6,12 @@
 //! Not here: which text the line was printed from (`engine::template`).
 
 mod clock;
+pub mod fields;
 pub mod join;
+pub mod json;
 pub mod kept;
 pub mod level;
+pub mod pairs;
 pub mod time;
 
 use crate::engine::frame::{IoStream, Truncated};

@@ -1,0 +1,159 @@
+//! One pass over the `key=value` pairs of a text: logfmt, or a few pairs in prose.
+//!
+//! In logfmt, which begins with a pair, a value goes on to the next space; in prose it also ends before the
+//! punctuation of the sentence (`(status=503, took=5ms)`). In both a value may stand in quotes.
+
+use memchr::memchr;
+
+use super::json::{Kind, Value, string_end};
+
+/// The pairs of one text, in order.
+#[derive(Clone, Debug)]
+pub struct Pairs<'t> {
+    text: &'t [u8],
+    at: usize,
+    is_logfmt: bool,
+}
+
+impl<'t> Pairs<'t> {
+    /// The pairs of `text`.
+    #[inline]
+    pub fn of(text: &'t [u8]) -> Pairs<'t> {
+        Pairs { text, at: 0, is_logfmt: is_logfmt(text) }
+    }
+
+    /// Whether the text begins with a pair.
+    pub fn is_logfmt(&self) -> bool {
+        self.is_logfmt
+    }
+
+    /// Takes the value behind the `=` before `start`, and goes on behind it.
+    #[inline]
+    fn value(&mut self, start: usize) -> Value<'t> {
+        let rest = &self.text[start..];
+        if let Some(inside) = rest.strip_prefix(b"\"")
+            && let Some(end) = string_end(inside)
+        {
+            self.at = start + end + 2;
+            return Value { bytes: &inside[..end], kind: Kind::Text };
+        }
+        let ends =
+            |byte: &u8| byte.is_ascii_whitespace() || (!self.is_logfmt && ENDS_IN_PROSE.contains(byte));
+        let end = rest.iter().position(ends).unwrap_or(rest.len());
+        self.at = start + end;
+        let mut bytes = &rest[..end];
+        while let (false, [before @ .., b'.' | b':' | b'!' | b'?']) = (self.is_logfmt, bytes) {
+            bytes = before;
+        }
+        Value { bytes, kind: kind_of_bare(bytes) }
+    }
+}
+
+impl<'t> Iterator for Pairs<'t> {
+    type Item = (&'t [u8], Value<'t>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let from = self.at;
+            let equals = from + memchr(b'=', self.text.get(from..)?)?;
+            let before = &self.text[from..equals];
+            let length = before.iter().rev().take_while(|byte| is_key(**byte)).count();
+            let key = &before[before.len() - length..];
+            let key = &key[key.iter().position(|byte| begins_key(*byte)).unwrap_or(key.len())..];
+            // `a == b` and `a => b` are no pairs.
+            let is_operator = matches!(self.text.get(equals + 1), Some(b'=' | b'>'));
+            if key.is_empty() || is_operator {
+                self.at = equals + 1 + usize::from(is_operator);
+                continue;
+            }
+            return Some((key, self.value(equals + 1)));
+        }
+    }
+}
+
+/// Whether `text` begins with `key=`.
+#[inline]
+pub fn is_logfmt(text: &[u8]) -> bool {
+    if !text.first().is_some_and(|byte| begins_key(*byte)) {
+        return false;
+    }
+    let length = text.iter().take(KEY_MAX).take_while(|byte| is_key(**byte)).count();
+    text.get(length) == Some(&b'=') && !matches!(text.get(length + 1), Some(b'=' | b'>'))
+}
+
+/// What a value without quotes is.
+fn kind_of_bare(bytes: &[u8]) -> Kind {
+    match bytes {
+        b"true" | b"false" => Kind::Bool,
+        b"" | b"null" | b"nil" | b"<nil>" => Kind::Null,
+        _ => {
+            let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+            let is_number = digits.first().is_some_and(u8::is_ascii_digit)
+                && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<f64>().is_ok());
+            if is_number { Kind::Number } else { Kind::Text }
+        }
+    }
+}
+
+#[inline]
+fn begins_key(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'@')
+}
+
+#[inline]
+fn is_key(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'@' | b'/')
+}
+
+/// The longest first key of a logfmt line.
+const KEY_MAX: usize = 32;
+
+/// What ends a value without quotes in prose, besides space.
+const ENDS_IN_PROSE: &[u8] = b",;)]}>&|\"'";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs() {
+        #[track_caller]
+        fn check(text: &str, want: &str) {
+            let shown = |(key, Value { bytes, kind }): (&[u8], Value<'_>)| {
+                let letter = &format!("{kind:?}")[..1];
+                format!("{}={letter}:{}", String::from_utf8_lossy(key), String::from_utf8_lossy(bytes))
+            };
+            let found: Vec<String> = Pairs::of(text.as_bytes()).map(shown).collect();
+            assert_eq!(found.join(" | "), want, "{text}");
+        }
+        check("", "");
+        check("no pairs at all", "");
+        check("level=info msg=\"a b\" n=5 ok=true", "level=T:info | msg=T:a b | n=N:5 | ok=B:true");
+        check("a=1,2 b= c=nil d=-1.5e3 e=5ms", "a=T:1,2 | b=N: | c=N:nil | d=N:-1.5e3 | e=T:5ms");
+        check(r#"a="x \"y\" z" b=1"#, r#"a=T:x \"y\" z | b=N:1"#);
+        check("a=\"never ends b=1", "a=T:\"never | b=N:1");
+        check("done (status=503, took=5ms).", "status=N:503 | took=T:5ms");
+        check("GET /a?b=1&c=2 in t=1.5s.", "b=N:1 | c=N:2 | t=T:1.5s");
+        check("x == y, a => b, c != d, 5 = 6, 7up=8", "up=N:8");
+        check("a=b=c d==e", "a=T:b=c");
+        check("http.status_code=200 @m=x k8s/pod=y", "http.status_code=N:200 | @m=T:x | k8s/pod=T:y");
+        check("a=inf b=-x c=1e5 d=nan", "a=T:inf | b=T:-x | c=N:1e5 | d=T:nan");
+    }
+
+    #[test]
+    fn logfmt_begins_with_a_pair() {
+        for (text, want) in [
+            ("a=1", true),
+            ("ts=2026 level=info", true),
+            ("a = 1", false),
+            ("a==1", false),
+            ("=1", false),
+            ("5=1", false),
+            ("x (a=1)", false),
+            ("", false),
+        ] {
+            assert_eq!(is_logfmt(text.as_bytes()), want, "{text}");
+        }
+    }
+}
