@@ -121,6 +121,7 @@ fn encode_mixed(bencher: divan::Bencher) {
                 parse_error: None,
                 truncated: None,
                 offset: 0,
+                lines: 1,
             };
             encoder.line(&envelope, &line, Some(label));
             if encoder.batch().bytes.len() >= 256 * 1024 {

@@ -16,6 +16,7 @@ use crate::config::{self, Config, FileOptions, Input, InputKind, Output, Sources
 use crate::daemon::report::Report;
 use crate::daemon::{Daemon, StartError};
 use crate::engine::frame::Format;
+use crate::engine::line::multiline::{self, Kind, Language};
 use crate::engine::storm::Collapse;
 use crate::outbox::OpenError;
 
@@ -55,6 +56,9 @@ pub struct Args {
     /// How far lines are folded
     #[arg(long, value_enum)]
     pub collapse: Option<CollapseFlag>,
+    /// Join the lines of stack traces
+    #[arg(long, value_enum)]
+    pub multiline: Option<MultilineFlag>,
     /// How long stopping may take, delivery included
     #[arg(long, value_name = "TIME", value_parser = config::parse_time)]
     pub shutdown_timeout: Option<Duration>,
@@ -131,6 +135,38 @@ impl From<CollapseFlag> for Collapse {
     }
 }
 
+/// `--multiline`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum MultilineFlag {
+    /// Those of all four languages
+    Auto,
+    /// Java, Kotlin, Scala
+    Java,
+    /// Python
+    Python,
+    /// Go
+    Go,
+    /// Node
+    Node,
+    /// None
+    Off,
+}
+
+impl MultilineFlag {
+    /// What the flag asks for, with the default limits.
+    pub fn options(self) -> Option<multiline::Options> {
+        let kind = match self {
+            MultilineFlag::Auto => Kind::Auto,
+            MultilineFlag::Java => Kind::Language(Language::Java),
+            MultilineFlag::Python => Kind::Language(Language::Python),
+            MultilineFlag::Go => Kind::Language(Language::Go),
+            MultilineFlag::Node => Kind::Language(Language::Node),
+            MultilineFlag::Off => return None,
+        };
+        Some(multiline::Options::new(kind))
+    }
+}
+
 /// Runs the sidecar.
 pub fn main(args: &Args) -> anyhow::Result<Exit> {
     log::begin("info");
@@ -186,6 +222,9 @@ fn apply(args: &Args, config: &mut Config) {
         }
         if let Some(collapse) = args.collapse {
             input.collapse = collapse.into();
+        }
+        if let Some(multiline) = args.multiline {
+            input.multiline = multiline.options();
         }
         if let InputKind::Tail(options) = &mut input.kind {
             options.until_eof |= args.until_eof;

@@ -28,6 +28,7 @@ use self::faults::{Faults, Findings, Place, Source, Warning};
 use self::tree::Node;
 use crate::engine::frame::Format;
 use crate::engine::line;
+use crate::engine::line::multiline;
 use crate::engine::record::identity::Identity;
 use crate::engine::storm::{self, Collapse};
 use crate::input::tail;
@@ -96,7 +97,7 @@ impl Config {
     /// The limits of lines of one input.
     pub fn line_limits(&self, input: &Input) -> line::Limits {
         let length_max = usize::try_from(self.line.length_max.0).unwrap_or(usize::MAX);
-        line::Limits { length_max, timezone: input.timezone.clone() }
+        line::Limits { length_max, timezone: input.timezone.clone(), multiline: input.multiline.clone() }
     }
 }
 
@@ -128,6 +129,8 @@ pub struct Input {
     pub labels: Vec<(String, String)>,
     /// The zone of times that name none (`timezone`).
     pub timezone: TimeZone,
+    /// Which lines are joined to one (`multiline`).
+    pub multiline: Option<multiline::Options>,
 }
 
 impl Input {
@@ -140,6 +143,7 @@ impl Input {
             collapse: Collapse::default(),
             labels: Vec::new(),
             timezone: TimeZone::UTC,
+            multiline: None,
         }
     }
 }

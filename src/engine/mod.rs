@@ -31,6 +31,7 @@ use self::frame::{Format, Framer, IoStream};
 use self::ledger::Ledger;
 use self::line::Line;
 use self::line::join::Joiner;
+use self::line::multiline::Traces;
 use self::record::envelope::Place;
 use self::record::{Batch, Lost, Notice, Reason};
 use self::state::{Changes, Refill, StreamState};
@@ -65,6 +66,8 @@ pub struct Engine {
     core: Core,
     bytes_in: Bytes,
     until_memory_check: u64,
+    /// No held trace must leave before this.
+    next_trace: Option<Monotonic>,
 }
 
 /// One source on its way through the first two stages.
@@ -72,6 +75,8 @@ struct Origin {
     source: Source,
     framer: Framer,
     joiner: Joiner,
+    /// Where stack traces are joined.
+    traces: Option<Box<Traces>>,
     /// Made when the first line of each arrives: unknown, stdout, stderr.
     streams: [Option<StreamId>; 3],
 }
@@ -79,16 +84,18 @@ struct Origin {
 impl Origin {
     fn size(&self) -> usize {
         let path = self.source.place.path.as_ref().map_or(0, String::len);
-        let held = self.framer.held() + self.joiner.held_bytes().0 as usize;
+        let traces = self.traces.as_ref().map_or(0, |traces| traces.size().0 as usize);
+        let held = self.framer.held() + self.joiner.held_bytes().0 as usize + traces;
         // The name stands in the list of names, too.
         size_of::<Origin>() + 2 * self.source.name.len() + path + held
     }
 
     /// Hands out those of its streams that have changed.
     fn checkpoint(&mut self, core: &mut Core, now: Now, states: &mut Refill<'_, StreamState>) {
-        let Origin { source, framer, joiner, streams } = self;
+        let Origin { source, framer, joiner, traces, streams } = self;
         for iostream in IoStream::ALL {
-            let has_news = joiner.has_news(iostream);
+            let trace_news = traces.as_mut().is_some_and(|traces| traces.has_news(iostream));
+            let has_news = joiner.has_news(iostream) || trace_news;
             let stream = match streams[iostream as usize] {
                 Some(stream) => stream,
                 // The pieces of a first line are to be kept before it is a line.
@@ -98,10 +105,26 @@ impl Origin {
             if has_news || core.has_news(stream) {
                 let (clock, pieces) = joiner.kept(iostream);
                 let format = framer.format();
-                let parts = Parts { iostream, place: &source.place, format, clock, pieces };
+                let trace = traces.as_ref().and_then(|traces| traces.kept(iostream));
+                let parts = Parts { iostream, place: &source.place, format, clock, pieces, trace };
                 core.hand_out(stream, &parts, now, states.next());
             }
         }
+    }
+
+    /// Lines that have begun and may go on. Where a trace is held, what has begun behind it may be a part of it.
+    fn lines_partial(&self) -> Lines {
+        let holds_trace = |name: &IoStream| self.traces.as_ref().is_some_and(|traces| traces.holds(*name));
+        let held = IoStream::ALL.iter().filter(|name| holds_trace(name) || self.joiner.holds(**name)).count();
+        let traces = self.traces.as_ref().map_or(Lines(0), |traces| traces.held_lines());
+        Lines(held as u64 + u64::from(self.framer.holds_line() && traces == Lines(0)))
+    }
+
+    /// Sends the traces that are held.
+    fn flush_traces(&mut self, core: &mut Core, now: Now) {
+        let Origin { source, traces, streams, .. } = self;
+        let Some(traces) = traces else { return };
+        traces.flush(&mut |line| accept_rarely(core, source, streams, line, now));
     }
 }
 
@@ -112,7 +135,14 @@ impl Engine {
     }
 
     fn with(core: Core) -> Engine {
-        Engine { origins: Vec::new(), names: HashSet::new(), core, bytes_in: Bytes(0), until_memory_check: 0 }
+        Engine {
+            origins: Vec::new(),
+            names: HashSet::new(),
+            core,
+            bytes_in: Bytes(0),
+            until_memory_check: 0,
+            next_trace: None,
+        }
     }
 
     /// An engine that goes on where another one was when it handed out `changes`: all of them, those of each later
@@ -158,6 +188,9 @@ impl Engine {
     pub fn open(&mut self, mut source: Source) -> OriginId {
         source.name = self.unique(source.name);
         let mut joiner = Joiner::new(source.line.clone());
+        let length_max = source.line.length_max;
+        let mut traces =
+            source.line.multiline.clone().map(|options| Box::new(Traces::new(options, length_max)));
         let mut streams = [None; 3];
         let mut format = source.format;
         if self.core.has_unclaimed() {
@@ -167,12 +200,23 @@ impl Engine {
                 let Some(claimed) = claimed else { continue };
                 streams[iostream as usize] = Some(claimed.stream);
                 joiner.take_over(iostream, claimed.clock, claimed.held, claimed.since);
+                match (claimed.trace, &mut traces) {
+                    (Some(trace), Some(traces)) => traces.take_over(iostream, trace, claimed.since.arrival),
+                    // It is not joined any more.
+                    (Some(trace), None) => {
+                        let core = &mut self.core;
+                        trace.flush(iostream, |line| core.on_line(claimed.stream, line, claimed.since));
+                    }
+                    (None, _) => {}
+                }
                 // Somewhere in the middle of a file its first line cannot be asked any more.
                 format = if format == Format::Auto { claimed.format } else { format };
             }
         }
-        let framer = Framer::new(format, source.line.length_max);
-        self.origins.push(Some(Box::new(Origin { framer, joiner, source, streams })));
+        let framer = Framer::new(format, length_max);
+        self.next_trace =
+            traces.as_ref().and_then(|traces| traces.deadline()).into_iter().chain(self.next_trace).min();
+        self.origins.push(Some(Box::new(Origin { framer, joiner, traces, source, streams })));
         OriginId((self.origins.len() - 1) as u32) // sources are files and pipes: far below 2^32
     }
 
@@ -193,24 +237,40 @@ impl Engine {
         }
         self.bytes_in += Bytes(chunk.bytes.len() as u64);
         let core = &mut self.core;
-        let Some(Origin { source, framer, joiner, streams }) = at(&mut self.origins, chunk.origin) else {
+        let Some(origin) = at(&mut self.origins, chunk.origin) else {
             debug_assert!(false, "bytes of a source that was closed");
             return;
         };
-        framer.push(chunk.bytes, chunk.offset, &mut |frame| {
-            joiner.push(frame, now, &mut |line| accept(core, source, streams, &line, now));
-        });
+        if origin.traces.is_some() {
+            let next = push_joining(origin, core, chunk, now);
+            self.next_trace = self.next_trace.into_iter().chain(next).min();
+        } else {
+            let Origin { source, framer, joiner, streams, .. } = origin;
+            framer.push(chunk.bytes, chunk.offset, &mut |frame| {
+                joiner.push(frame, now, &mut |line| accept(core, source, streams, &line, now));
+            });
+        }
         self.check_memory(chunk.bytes.len() as u64);
     }
 
     /// The source's file was rotated away, truncated or read to its final end: what it left unfinished is a line.
-    /// Partial lines of the container runtime stay, for their end comes in the next file.
+    /// Partial lines of the container runtime stay, for their end comes in the next file, and so do traces.
     pub fn end_generation(&mut self, origin: OriginId, now: Now) {
         let core = &mut self.core;
-        let Some(Origin { source, framer, joiner, streams }) = at(&mut self.origins, origin) else { return };
+        let Some(Origin { source, framer, joiner, traces, streams }) = at(&mut self.origins, origin) else {
+            return;
+        };
         framer.end_of_file(&mut |frame| {
-            joiner.push(frame, now, &mut |line| accept_rarely(core, source, streams, &line, now));
+            joiner.push(frame, now, &mut |line| {
+                let mut accept = |line: &Line<'_>| accept_rarely(core, source, streams, line, now);
+                match traces {
+                    Some(traces) => traces.push(&line, now, &mut accept),
+                    None => accept(&line),
+                }
+            });
         });
+        let next = traces.as_ref().and_then(|traces| traces.deadline());
+        self.next_trace = self.next_trace.into_iter().chain(next).min();
     }
 
     /// `lost` bytes of the source were gone before they could be read; at least that many.
@@ -229,6 +289,7 @@ impl Engine {
         self.end_generation(origin, now);
         let core = &mut self.core;
         let Some(mut gone) = self.origins.get_mut(origin.0 as usize).and_then(Option::take) else { return };
+        gone.flush_traces(core, now);
         let Origin { source, joiner, streams, .. } = &mut *gone;
         self.names.remove(&source.name);
         joiner.flush(now, &mut |line| accept_rarely(core, source, streams, &line, now));
@@ -277,18 +338,35 @@ impl Engine {
 
     /// When [`Engine::on_deadline`] wants to be called if nothing else happens.
     pub fn deadline(&self) -> Option<Monotonic> {
-        self.core.deadline()
+        self.core.deadline().into_iter().chain(self.next_trace).min()
     }
 
     /// Closes what is over by the arrival clock, or a share of it: then [`Engine::deadline`] is still over, and this is
     /// to be called again once the batch has left.
     pub fn on_deadline(&mut self, now: Now) {
+        if self.next_trace.is_some_and(|next| next <= now.arrival) {
+            self.end_traces(now);
+        }
         self.core.on_deadline(now);
+    }
+
+    /// Sends the traces that have waited long enough.
+    fn end_traces(&mut self, now: Now) {
+        let core = &mut self.core;
+        self.next_trace = None;
+        for Origin { source, traces, streams, .. } in
+            self.origins.iter_mut().flatten().map(|origin| &mut **origin)
+        {
+            let Some(traces) = traces else { continue };
+            traces.on_deadline(now.arrival, &mut |line| accept_rarely(core, source, streams, line, now));
+            self.next_trace = self.next_trace.into_iter().chain(traces.deadline()).min();
+        }
     }
 
     /// Ends everything: windows close, and unfinished lines leave as they are, for nobody will finish them.
     /// But where we are stopped in the middle of something that stays, the half of a line is no line: it is
-    /// held to the end, and read whole next time (`faults.md` 25). All of it goes into one batch.
+    /// held to the end, and read whole next time (`faults.md` 25). A trace leaves even then: all of its lines are whole,
+    /// and it may be the last thing that the program said. All of it goes into one batch.
     pub fn finish(&mut self, closed_by: ClosedBy, now: Now) {
         while !self.finish_some(closed_by, now) {}
     }
@@ -297,14 +375,17 @@ impl Engine {
     pub fn finish_some(&mut self, closed_by: ClosedBy, now: Now) -> bool {
         for index in 0..self.origins.len() as u32 {
             let stays = at(&mut self.origins, OriginId(index)).is_some_and(|origin| origin.source.stays);
-            if closed_by == ClosedBy::Shutdown && stays {
+            let is_torn = closed_by == ClosedBy::Shutdown && stays;
+            if !is_torn {
+                self.end_generation(OriginId(index), now);
+            }
+            let core = &mut self.core;
+            let Some(origin) = at(&mut self.origins, OriginId(index)) else { continue };
+            origin.flush_traces(core, now);
+            if is_torn {
                 continue;
             }
-            self.end_generation(OriginId(index), now);
-            let core = &mut self.core;
-            let Some(Origin { source, joiner, streams, .. }) = at(&mut self.origins, OriginId(index)) else {
-                continue;
-            };
+            let Origin { source, joiner, streams, .. } = origin;
             joiner.flush(now, &mut |line| accept_rarely(core, source, streams, &line, now));
         }
         if closed_by != ClosedBy::Shutdown {
@@ -325,9 +406,7 @@ impl Engine {
 
     /// The books, balanced now.
     pub fn ledger(&self) -> Ledger {
-        let held =
-            |origin: &Origin| origin.joiner.held_lines() + Lines(u64::from(origin.framer.holds_line()));
-        let partial: Lines = self.origins.iter().flatten().map(|origin| held(origin)).sum();
+        let partial: Lines = self.origins.iter().flatten().map(|origin| origin.lines_partial()).sum();
         let partial = partial + self.core.unclaimed_partial();
         let mut ledger = self.core.ledger();
         ledger.lines_in += partial;
@@ -358,6 +437,20 @@ impl Engine {
 /// The source with this number, unless it was closed.
 fn at(origins: &mut [Option<Box<Origin>>], id: OriginId) -> Option<&mut Origin> {
     origins.get_mut(id.0 as usize)?.as_deref_mut()
+}
+
+/// Takes in bytes of a source whose traces are joined. Gives the time at which what is held has waited long enough. Apart
+/// from [`Engine::push`], so that sources without traces do not pay for it.
+#[inline(never)]
+fn push_joining(origin: &mut Origin, core: &mut Core, chunk: Chunk<'_>, now: Now) -> Option<Monotonic> {
+    let Origin { source, framer, joiner, traces, streams } = origin;
+    let traces = traces.as_mut()?;
+    framer.push(chunk.bytes, chunk.offset, &mut |frame| {
+        joiner.push(frame, now, &mut |line| {
+            traces.push(&line, now, &mut |line| accept_rarely(core, source, streams, line, now));
+        });
+    });
+    traces.deadline()
 }
 
 /// [`accept`] where it is not worth a copy of the whole second half of the pipeline.

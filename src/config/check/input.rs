@@ -6,7 +6,7 @@ use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::TimeZone;
 
 use super::keys::{Keys, Text};
-use super::later::{self, Later, later};
+use super::multiline;
 use crate::config::faults::Findings;
 use crate::config::source::shown;
 use crate::config::suggest::nearest;
@@ -18,7 +18,6 @@ use crate::input::tail;
 
 const KNOWN: [&str; 10] =
     ["type", "include", "exclude", "roots", "from", "format", "collapse", "labels", "timezone", "multiline"];
-const LATER: [Later; 1] = [later("multiline", "null")];
 /// Keys that only make sense for files.
 const FILES_ONLY: [&str; 4] = ["include", "exclude", "roots", "from"];
 /// Bytes in the name of an input, which is a label of metrics.
@@ -59,7 +58,6 @@ fn check_input(all: &Keys<'_>, entry: &Entry, findings: &mut Findings) -> Option
         findings.fault(entry.place.clone(), message).note("allowed: 1 to 64 of a-z A-Z 0-9 . _ -");
     }
     let keys = Keys::open(entry, &path, &KNOWN, findings);
-    later::check(&keys, &LATER, findings);
     if keys.some("type").is_none() {
         keys.missing("type", "allowed: tail, stdin", findings);
     }
@@ -78,6 +76,7 @@ fn check_input(all: &Keys<'_>, entry: &Entry, findings: &mut Findings) -> Option
     if let Some(zone) = keys.text("timezone", findings) {
         input.timezone = check_timezone(&keys, &zone, findings).unwrap_or(input.timezone);
     }
+    input.multiline = multiline::check(&keys, findings);
     Some(input)
 }
 

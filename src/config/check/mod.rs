@@ -5,6 +5,7 @@ mod input;
 mod kafka;
 mod keys;
 mod later;
+mod multiline;
 mod output;
 
 use std::time::Duration;
@@ -327,6 +328,30 @@ error: `storm.quiet` must be a time, not `5`
         check("type: stdin, labels: {x: [1]}", &["2:32 `inputs.a.labels.x` must be a text, not a list"]);
         check("type: stdin, multiline: null", &[]);
         check("type: stdin, multiline: {}, x: 1", &["2:35 unknown key `x`"]);
+        check("type: stdin, multiline: off", &[]);
+        check("type: stdin, multiline: auto", &[]);
+        check("type: stdin, multiline: {language: java, wait: 250ms}", &[]);
+        check("type: stdin, multiline: {start: '^\\d{4}-', lines_max: 50, wait: 3s}", &[]);
+        check(
+            "type: stdin, multiline: jave",
+            &["2:31 `inputs.a.multiline` cannot be the text `jave`, did you mean `java`?"],
+        );
+        check(
+            "type: stdin, multiline: {start: '(', wait: 1h}",
+            &[
+                "2:39 `inputs.a.multiline.start` is not a regular expression: unclosed group",
+                "2:50 `inputs.a.multiline.wait` must be from 10ms to 1m, not 1h",
+            ],
+        );
+        check(
+            "type: stdin, multiline: {start: x, language: go}",
+            &["2:50 `inputs.a.multiline.language` and `start` rule each other out"],
+        );
+        check("type: stdin, multiline: {wait: 1s}", &["2:20 `inputs.a.multiline.start` is missing"]);
+        check(
+            "type: stdin, multiline: {start: x, lines_max: 1}",
+            &["2:51 `inputs.a.multiline.lines_max` must be from 2 to 10,000, not 1"],
+        );
         assert_eq!(brief("inputs: {a b: {type: stdin}}"), ["1:10 `a b` cannot be the name of an input"]);
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Goes up whenever a kept type changes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEAD: usize = 1 + size_of::<u64>();
 
 /// Writes `data` into `out`, whose memory is used again.

@@ -10,6 +10,7 @@ use super::{Core, Stream, StreamId, detail};
 use crate::engine::frame::{Format, IoStream};
 use crate::engine::ledger::Account;
 use crate::engine::line::kept::{KeptClock, KeptPieces};
+use crate::engine::line::multiline::kept::KeptTrace;
 use crate::engine::record::envelope::Place;
 use crate::engine::state::{Changes, Refill, StreamState};
 use crate::engine::storm::kept::{KeptFlood, Numbers};
@@ -27,6 +28,8 @@ pub struct Parts<'a> {
     pub clock: KeptClock,
     /// The pieces of its unfinished line.
     pub pieces: Option<KeptPieces<'a>>,
+    /// The trace whose end is not known yet.
+    pub trace: Option<KeptTrace<'a>>,
 }
 
 /// [`StreamState::detail`].
@@ -38,6 +41,7 @@ pub(super) struct StreamDetail<'a> {
     pub(super) clock: KeptClock,
     #[serde(borrow)]
     pub(super) pieces: Option<KeptPieces<'a>>,
+    pub(super) trace: Option<KeptTrace<'a>>,
     pub(super) novelty: Option<KeptFlood>,
     pub(super) shed: Option<KeptFlood>,
 }
@@ -78,6 +82,7 @@ impl Core {
                 format: left.format,
                 clock: left.clock,
                 pieces: left.held.as_ref().map(|held| held.kept()),
+                trace: left.trace.as_ref().map(|trace| trace.kept()),
             };
             stream.hand_out(&parts, now, states.next());
         }
@@ -128,13 +133,14 @@ impl Stream {
         state.key.push_str(&self.envelope.key);
         state.account = self.account;
         state.held_back = self.held_back();
-        state.partial = Lines(u64::from(parts.pieces.is_some()));
+        state.partial = Lines(u64::from(parts.pieces.is_some() || parts.trace.is_some()));
         let detail = StreamDetail {
             iostream: parts.iostream,
             place: Cow::Borrowed(parts.place),
             format: parts.format,
             clock: parts.clock,
             pieces: parts.pieces,
+            trace: parts.trace,
             novelty: self.novelty.kept(now),
             shed: self.shed.kept(now),
         };

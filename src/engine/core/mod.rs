@@ -18,7 +18,7 @@ use super::chronicle::story::Story;
 use super::chronicle::{self, Chronicle};
 use super::frame::IoStream;
 use super::ledger::{Account, Ledger};
-use super::line::{Line, level};
+use super::line::{Line, level, multiline};
 use super::record::encode::{Encoder, Label};
 use super::record::envelope::{Envelope, Place};
 use super::record::identity::Identity;
@@ -30,6 +30,7 @@ use super::storm::window::{ClosedBy, Folded};
 use super::storm::{Collapse, Limits, Observed, Pressure, Storms, Verdict};
 use super::template::catalog::{Catalog, Entry, EntryId, Found, Query, Sighting};
 use crate::units::{Bytes, Lines, Monotonic, Now, Timestamp};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// What the engine is made with.
 #[derive(Clone, Debug)]
@@ -113,6 +114,8 @@ pub struct Core {
     clock: Clock,
     /// The oldest first and the newest log time of [`Clock::Log`].
     log_times: Option<[Timestamp; 2]>,
+    /// The part of a joined text that decides its template; kept for its memory.
+    decisive: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -164,6 +167,7 @@ impl Core {
             streams_gone: HashSet::new(),
             episodes_gone: HashSet::new(),
             leaving: Vec::new(),
+            decisive: Vec::new(),
         }
     }
 
@@ -211,12 +215,32 @@ impl Core {
     #[inline]
     pub fn on_line(&mut self, id: StreamId, line: &Line<'_>, now: Now) {
         let now = if self.clock == Clock::Log { self.turn_log_clock(line.log_time, now) } else { now };
+        if line.lines > 1 {
+            return self.on_trace(id, line, now);
+        }
+        let salt = line.truncated.map_or(0, |truncated| truncated.xxh3);
+        self.decide(id, line, Identifying { text: plain(line), salt }, now);
+    }
+
+    /// A stack trace. Which parts of it decide its template is a matter of its own.
+    #[cold]
+    fn on_trace(&mut self, id: StreamId, line: &Line<'_>, now: Now) {
+        let mut text = std::mem::take(&mut self.decisive);
+        multiline::decisive(plain(line), &mut text);
+        // Two traces are the same body only when all of their lines are.
+        let salt = line.truncated.map_or_else(|| xxh3_64(line.text), |truncated| truncated.xxh3);
+        self.decide(id, line, Identifying { text: &text, salt }, now);
+        self.decisive = text;
+    }
+
+    #[inline(always)]
+    fn decide(&mut self, id: StreamId, line: &Line<'_>, by: Identifying<'_>, now: Now) {
         let stream = &mut self.streams[id.0 as usize];
         stream.account.received += Lines(1);
         let query = Query {
             stream: id.0,
-            text: line.text.strip_suffix(b"\r").unwrap_or(line.text),
-            salt: line.truncated.map_or(0, |truncated| truncated.xxh3),
+            text: by.text,
+            salt: by.salt,
             parse_error: line.parse_error,
             foldable: stream.collapse != Collapse::Never,
         };
@@ -266,7 +290,7 @@ impl Core {
             sighting: Some(if line.complete { found.sighting } else { Sighting::NewValue }),
             failing,
             collapse: self.streams[id.0 as usize].collapse,
-            line: folded(line, text, now),
+            line: folded(line, now),
         });
         match verdict {
             Verdict::Forward => self.forward(id, found.entry, line),
@@ -312,7 +336,7 @@ impl Core {
             sighting: None,
             failing: self.catalog.entry(entry).failing,
             collapse: self.streams[id.0 as usize].collapse,
-            line: folded(line, query.text, now),
+            line: folded(line, now),
         });
         self.forward(id, entry, line);
     }
@@ -492,8 +516,29 @@ impl Core {
 const SHARE: usize = 128;
 
 #[inline]
-fn folded<'a>(line: &Line<'_>, text: &'a [u8], now: Now) -> Folded<'a> {
-    Folded { text, time: line.time, log_time: line.log_time, offset: line.offset, arrival: now.arrival }
+fn folded<'a>(line: &Line<'a>, now: Now) -> Folded<'a> {
+    Folded {
+        text: plain(line),
+        time: line.time,
+        log_time: line.log_time,
+        offset: line.offset,
+        arrival: now.arrival,
+    }
+}
+
+/// A line's text without a `\r` at its end.
+#[inline]
+fn plain<'a>(line: &Line<'a>) -> &'a [u8] {
+    line.text.strip_suffix(b"\r").unwrap_or(line.text)
+}
+
+/// What tells a line from others.
+#[derive(Clone, Copy, Debug)]
+struct Identifying<'a> {
+    /// The text that decides its template.
+    text: &'a [u8],
+    /// The hash of what else makes it that very line.
+    salt: u64,
 }
 
 /// What `entry` says of a line with this text.

@@ -62,12 +62,15 @@ impl Core {
             format: Format::Auto,
             clock: KeptClock::default(),
             held: None,
+            trace: None,
         };
         match detail {
             Some(detail) => {
                 left.format = detail.format;
                 left.clock = detail.clock;
                 left.held = detail.pieces.map(|pieces| Box::new(pieces.into()));
+                left.trace = detail.trace.map(|trace| Box::new(trace.into()));
+                self.unclaimed.hold_traces |= left.trace.is_some();
                 detail.novelty.into_iter().for_each(|flood| stream.novelty.take_back(flood, now));
                 detail.shed.into_iter().for_each(|flood| stream.shed.take_back(flood, now));
                 let due = stream.novelty.deadline().into_iter().chain(stream.shed.deadline());

@@ -1,6 +1,7 @@
 //! Streams that came back from a restart and wait for their sources.
 //!
 //! Their windows close by the arrival clock as if they were read. Pieces of lines wait, for their end may come yet.
+//! A trace waits for a moment only: it is whole as far as anybody knows.
 //! Limit: a stream whose source does not come back is given up after [`UNCLAIMED_FOR`].
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use crate::engine::frame::{Format, IoStream};
 use crate::engine::line;
 use crate::engine::line::join::{Held, Joiner};
 use crate::engine::line::kept::KeptClock;
+use crate::engine::line::multiline::Trace;
+use crate::engine::line::multiline::kept::PATIENCE;
 use crate::engine::record::envelope::{Envelope, Place};
 use crate::engine::storm::Collapse;
 use crate::units::{Lines, Monotonic, Now};
@@ -22,6 +25,8 @@ const UNCLAIMED_FOR: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Default)]
 pub(super) struct Unclaimed {
     pub(super) streams: BTreeMap<String, Left>,
+    /// Whether any of them may hold a trace.
+    pub(super) hold_traces: bool,
     /// When they came back.
     pub(super) since: Now,
 }
@@ -36,6 +41,7 @@ pub(super) struct Left {
     pub(super) format: Format,
     pub(super) clock: KeptClock,
     pub(super) held: Option<Box<Held>>,
+    pub(super) trace: Option<Box<Trace>>,
 }
 
 /// A stream that goes on with its source.
@@ -48,6 +54,8 @@ pub struct Claimed {
     pub clock: KeptClock,
     /// The pieces of its unfinished line.
     pub held: Option<Box<Held>>,
+    /// The trace whose end is not known yet.
+    pub trace: Option<Box<Trace>>,
     /// When all this came back.
     pub since: Now,
 }
@@ -70,13 +78,16 @@ impl Core {
         let stream = &mut self.streams[left.stream.0 as usize];
         stream.envelope = Envelope::new(key, iostream, place, &self.identity);
         stream.collapse = collapse;
-        let Left { stream, format, clock, held, .. } = left;
-        Some(Claimed { stream, format, clock, held, since: self.unclaimed.since })
+        let Left { stream, format, clock, held, trace, .. } = left;
+        Some(Claimed { stream, format, clock, held, trace, since: self.unclaimed.since })
     }
 
     /// Bytes of memory behind the streams that wait.
     pub(super) fn unclaimed_size(&self) -> usize {
-        let held = |left: &Left| left.held.as_ref().map_or(0, |held| held.size());
+        let held = |left: &Left| {
+            let trace = left.trace.as_ref().map_or(0, |trace| trace.size());
+            left.held.as_ref().map_or(0, |held| held.size()) + trace
+        };
         let streams = self.unclaimed.streams.iter();
         streams.map(|(key, left)| key.len() + size_of::<Left>() + held(left)).sum()
     }
@@ -88,16 +99,28 @@ impl Core {
 
     /// Lines of which only pieces are here, of the streams that wait.
     pub fn unclaimed_partial(&self) -> Lines {
-        self.unclaimed.streams.values().map(|left| Lines(u64::from(left.held.is_some()))).sum()
+        let is_partial = |left: &&Left| left.held.is_some() || left.trace.is_some();
+        Lines(self.unclaimed.streams.values().filter(is_partial).count() as u64)
     }
 
-    /// When the streams that wait are given up.
+    /// When the streams that wait are given up, or their traces.
     pub(super) fn unclaimed_deadline(&self) -> Option<Monotonic> {
-        self.has_unclaimed().then_some(self.unclaimed.since.arrival + UNCLAIMED_FOR)
+        let since = self.unclaimed.since.arrival;
+        let wait = if self.unclaimed.hold_traces { PATIENCE } else { UNCLAIMED_FOR };
+        self.has_unclaimed().then_some(since + wait)
     }
 
-    /// Ends the streams whose sources did not come back in time: a share of them.
+    /// Sends the traces of streams whose sources have not come back, and ends those streams that did not come in time: a
+    /// share of them.
     pub(super) fn give_up_unclaimed(&mut self, now: Now) {
+        if std::mem::take(&mut self.unclaimed.hold_traces) {
+            let mut waiting = std::mem::take(&mut self.unclaimed.streams);
+            waiting.values_mut().for_each(|left| self.flush_trace(left, now));
+            self.unclaimed.streams = waiting;
+        }
+        if self.unclaimed.since.arrival + UNCLAIMED_FOR > now.arrival {
+            return;
+        }
         for _ in 0..SHARE {
             let Some((_, mut left)) = self.unclaimed.streams.pop_first() else { return };
             self.flush(&mut left, now);
@@ -112,7 +135,15 @@ impl Core {
         self.unclaimed.streams = waiting;
     }
 
+    fn flush_trace(&mut self, left: &mut Left, now: Now) {
+        if let Some(trace) = left.trace.take() {
+            let (stream, iostream) = (left.stream, left.iostream.unwrap_or_default());
+            trace.flush(iostream, |line| self.on_line(stream, line, now));
+        }
+    }
+
     fn flush(&mut self, left: &mut Left, now: Now) {
+        self.flush_trace(left, now);
         if left.held.is_none() {
             return;
         }

@@ -79,6 +79,11 @@ impl Joiner {
         self.held().map(|_| Lines(1)).sum()
     }
 
+    /// Whether pieces of a line of this standard stream are held.
+    pub fn holds(&self, name: IoStream) -> bool {
+        self.stream(name).held.is_some()
+    }
+
     /// The memory that those pieces take.
     pub fn held_bytes(&self) -> Bytes {
         self.held().map(|held| Bytes(held.size() as u64)).sum()
@@ -118,7 +123,7 @@ pub(super) struct Stream {
 pub(super) type Extent = (u64, u32);
 
 /// The pieces of a line whose end has not come yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Held {
     /// The first bytes of the line, at most `length_max`.
     pub(super) text: Vec<u8>,
@@ -137,27 +142,41 @@ pub struct Held {
 impl Held {
     /// An empty line that begins where `first` does.
     fn starting_with(first: &Frame<'_>) -> Held {
-        Held {
-            text: Vec::new(),
-            time: first.time,
-            offset: first.offset,
-            extra: first.extra.to_vec(),
-            complete: true,
-            overflow: None,
-            pieces: 0,
+        let mut held = Held::default();
+        held.begin(first);
+        held
+    }
+
+    /// Begins anew, empty, where `first` does.
+    pub(super) fn begin(&mut self, first: &Frame<'_>) {
+        self.forget();
+        self.extra.extend_from_slice(first.extra);
+        self.time = first.time;
+        self.offset = first.offset;
+        self.complete = true;
+        self.pieces = 0;
+    }
+
+    /// Forgets the pieces and keeps their memory, unless that is more than most lines need.
+    pub(super) fn forget(&mut self) {
+        const KEPT_MAX: usize = 16 * 1024;
+        self.overflow = None;
+        for bytes in [&mut self.text, &mut self.extra] {
+            bytes.clear();
+            bytes.shrink_to(KEPT_MAX);
         }
     }
 
     /// Bytes of memory behind the pieces.
     pub fn size(&self) -> usize {
-        self.text.capacity() + self.extra.len()
+        self.text.capacity() + self.extra.capacity()
     }
 
     pub(super) fn extent(&self) -> Extent {
         (self.offset, self.pieces)
     }
 
-    fn append(&mut self, piece: &Frame<'_>, length_max: usize) {
+    pub(super) fn append(&mut self, piece: &Frame<'_>, length_max: usize) {
         self.pieces = self.pieces.wrapping_add(1);
         self.complete &= piece.complete;
         let room = length_max.saturating_sub(self.text.len());
@@ -182,7 +201,7 @@ impl Held {
     }
 
     /// The line as if the runtime had never cut it.
-    fn as_frame(&self, stream: IoStream) -> Frame<'_> {
+    pub(super) fn as_frame(&self, stream: IoStream) -> Frame<'_> {
         Frame {
             text: &self.text,
             time: self.time,
@@ -277,6 +296,7 @@ fn line<'a>(frame: Frame<'a>, times: &mut Times, clock: &mut Clock, now: Now) ->
         parse_error: frame.parse_error,
         truncated: frame.truncated,
         offset: frame.offset,
+        lines: 1,
     }
 }
 

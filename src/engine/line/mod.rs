@@ -1,8 +1,10 @@
 //! Stage 2, frames → lines: joins partial frames, caps the length, finds time and level.
 //!
-//! In: the frames of one origin ([`join::Joiner::push`]). Out: one [`Line`] for each line that a program wrote.
+//! In: the frames of one origin ([`join::Joiner::push`]). Out: one [`Line`] for each line that a program wrote, or for
+//! each stack trace ([`multiline::Traces::push`]).
 //! Invariant: every accepted byte is in exactly one line, or counted and hashed in its `truncated`.
-//! Limit: a line keeps at most `length_max` bytes; an origin holds at most one unfinished line per standard stream.
+//! Limit: a line keeps at most `length_max` bytes; an origin holds at most one unfinished line and one trace
+//! per standard stream.
 //! Not here: which text the line was printed from (`engine::template`).
 
 mod clock;
@@ -11,6 +13,7 @@ pub mod join;
 pub mod json;
 pub mod kept;
 pub mod level;
+pub mod multiline;
 pub mod pairs;
 pub mod time;
 
@@ -39,6 +42,8 @@ pub struct Line<'a> {
     pub truncated: Option<Truncated>,
     /// Where the line's first byte stands in its file.
     pub offset: u64,
+    /// How many physical lines it was: more than one where the lines of a trace were joined ([`multiline`]).
+    pub lines: u32,
 }
 
 /// The limits of lines (`line` and `inputs.*.timezone` in the config).
@@ -48,10 +53,12 @@ pub struct Limits {
     pub length_max: usize,
     /// The zone of times that do not name one (`inputs.*.timezone`).
     pub timezone: jiff::tz::TimeZone,
+    /// Which lines are joined to one (`inputs.*.multiline`).
+    pub multiline: Option<multiline::Options>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { length_max: 1 << 20, timezone: jiff::tz::TimeZone::UTC }
+        Limits { length_max: 1 << 20, timezone: jiff::tz::TimeZone::UTC, multiline: None }
     }
 }

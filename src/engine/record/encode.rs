@@ -215,8 +215,11 @@ impl Encoder {
         self.raw(b"\"");
     }
 
-    /// What is not usual about a line: cut, incomplete, unparsable, not UTF-8.
+    /// What is not usual about a line: joined, cut, incomplete, unparsable, not UTF-8.
     fn oddities(&mut self, line: &Line<'_>, message: Message<'_>, extra_dropped: bool) {
+        if line.lines > 1 {
+            self.field(",\"lines\":", u64::from(line.lines));
+        }
         let cut = message.kept.len() < message.whole.len();
         if let Some(truncated) = line.truncated.or_else(|| cut.then(|| measured(message.whole))) {
             self.raw(b",\"truncated\":true");
