@@ -74,10 +74,11 @@ impl Core {
             return None;
         }
         let left = self.unclaimed.streams.remove(key)?;
-        let collapse = self.limit(collapse);
+        let limited = self.limit(collapse);
         let stream = &mut self.streams[left.stream.0 as usize];
         stream.envelope = Envelope::new(key, iostream, place, &self.identity);
-        stream.collapse = collapse;
+        stream.collapse = limited;
+        stream.wanted = collapse;
         let Left { stream, format, clock, held, trace, .. } = left;
         Some(Claimed { stream, format, clock, held, trace, since: self.unclaimed.since })
     }
