@@ -9,3 +9,4 @@ mod restart;
 mod stdin;
 mod stop;
 mod tail;
+mod traces;

@@ -2,6 +2,7 @@
 
 mod pressure;
 mod restart;
+mod traces;
 
 use std::time::Duration;
 

@@ -19,12 +19,12 @@ const START: i64 = 1_770_336_000 * Timestamp::SECOND;
 
 /// What the outbox would hold, in memory.
 #[derive(Default)]
-struct Disk {
-    streams: HashMap<String, StreamState>,
+pub(super) struct Disk {
+    pub(super) streams: HashMap<String, StreamState>,
     episodes: HashMap<EpisodeKey, EpisodeState>,
     totals: Totals,
     /// Every record that was ever committed.
-    records: Vec<Value>,
+    pub(super) records: Vec<Value>,
     /// Where reading goes on.
     resume: usize,
 }
@@ -72,20 +72,20 @@ impl Disk {
 }
 
 /// One file, a process that reads it, and its outbox.
-struct World {
+pub(super) struct World {
     options: Options,
-    source: Source,
-    engine: Engine,
+    pub(super) source: Source,
+    pub(super) engine: Engine,
     origin: OriginId,
-    file: Vec<u8>,
+    pub(super) file: Vec<u8>,
     read: usize,
-    now: Now,
-    disk: Disk,
+    pub(super) now: Now,
+    pub(super) disk: Disk,
     changes: Changes,
 }
 
 impl World {
-    fn new(options: Options, source: Source, file: Vec<u8>) -> World {
+    pub(super) fn new(options: Options, source: Source, file: Vec<u8>) -> World {
         let mut engine = Engine::new(options.clone());
         let origin = engine.open(source.clone());
         let now = Now { arrival: Monotonic(3_600_000_000_000), wall: Timestamp(START) };
@@ -99,7 +99,7 @@ impl World {
     }
 
     /// Appends a json-file line that is written `second` seconds after the start.
-    fn write(&mut self, second: f64, text: &str) {
+    pub(super) fn write(&mut self, second: f64, text: &str) {
         let time = Timestamp(START + (second * 1e9) as i64);
         let time = jiff::Timestamp::from_nanosecond(i128::from(time.0)).expect("in range");
         let text = serde_json::to_string(&format!("{text}\n")).expect("a string");
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Reads `most` bytes.
-    fn read(&mut self, most: usize) {
+    pub(super) fn read(&mut self, most: usize) {
         let end = self.file.len().min(self.read + most);
         let bytes = &self.file[self.read..end];
         self.engine.push(Chunk { origin: self.origin, offset: self.read as u64, bytes }, self.now);
@@ -116,18 +116,18 @@ impl World {
         self.check();
     }
 
-    fn read_all(&mut self) {
+    pub(super) fn read_all(&mut self) {
         self.read(usize::MAX - self.read);
     }
 
     /// The file was rotated away; a new one stands in its place.
-    fn rotate(&mut self) {
+    pub(super) fn rotate(&mut self) {
         self.engine.end_generation(self.origin, self.now);
         self.file.clear();
         self.read = 0;
     }
 
-    fn wait(&mut self, seconds: u64) {
+    pub(super) fn wait(&mut self, seconds: u64) {
         self.now.arrival = self.now.arrival + Duration::from_secs(seconds);
         self.now.wall = self.now.wall + Duration::from_secs(seconds);
         while self.engine.deadline().is_some_and(|deadline| deadline <= self.now.arrival) {
@@ -136,7 +136,7 @@ impl World {
         self.check();
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         let batch = self.engine.take_batch(Default::default());
         let records = batch.iter().map(|(_, record)| serde_json::from_slice(record).expect("JSON"));
         self.disk.records.extend(records);
@@ -147,7 +147,7 @@ impl World {
     }
 
     /// `kill -9`, and a new process `seconds` later, which has not seen its source yet.
-    fn kill(&mut self, seconds: u64) {
+    pub(super) fn kill(&mut self, seconds: u64) {
         self.now.arrival = self.now.arrival + Duration::from_secs(seconds);
         self.now.wall = self.now.wall + Duration::from_secs(seconds);
         // Another process has another seed.
@@ -164,12 +164,12 @@ impl World {
         self.check();
     }
 
-    fn restart(&mut self, seconds: u64) {
+    pub(super) fn restart(&mut self, seconds: u64) {
         self.kill(seconds);
         self.open();
     }
 
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.engine.finish(ClosedBy::End, self.now);
         self.commit();
         let ledger = self.engine.ledger();
@@ -183,15 +183,15 @@ impl World {
         assert_eq!(ledger.conservation_error, 0, "{ledger:?}");
     }
 
-    fn of(&self, kind: &str) -> Vec<&Value> {
+    pub(super) fn of(&self, kind: &str) -> Vec<&Value> {
         self.disk.records.iter().map(|record| &record["squall"]).filter(|told| told["kind"] == kind).collect()
     }
 
-    fn counted(&self) -> u64 {
+    pub(super) fn counted(&self) -> u64 {
         self.disk.records.iter().filter_map(|record| record["squall"]["count"].as_u64()).sum()
     }
 
-    fn messages(&self) -> Vec<&str> {
+    pub(super) fn messages(&self) -> Vec<&str> {
         self.disk.records.iter().filter_map(|record| record["message"].as_str()).collect()
     }
 }
