@@ -7,17 +7,19 @@
 //! it takes 25 MB, which are not part of the engine's `memory_max`: the shipper has no chronicle.
 //! Not here: recognising (`storm`, `cycle`), showing (the module `report`).
 
+pub mod numbers;
 pub mod series;
 pub mod story;
 
 use std::collections::HashMap;
 
+use self::numbers::Numbers;
 use self::series::{Series, Span, Total};
 use super::line::level::Level;
 use super::storm::Limits;
 use super::storm::window::{EXAMPLE_MAX, Summary};
 use super::template::catalog::EntryId;
-use super::template::mask::{SENTINEL, TemplateId};
+use super::template::mask::{SENTINEL, Slots, TemplateId};
 use crate::units::{Lines, Timestamp};
 
 /// Templates, each of one stream, that are told apart.
@@ -47,6 +49,7 @@ pub struct Chronicle {
     open: HashMap<u64, usize>,
     storms_beyond: u64,
     enter: [u32; 2],
+    numbers: Numbers,
 }
 
 /// What a template is called across evictions: stream, template, and whether its envelopes could not be understood.
@@ -74,6 +77,8 @@ pub struct Row {
     /// The log time of the last one.
     pub last: Timestamp,
     series: Series,
+    /// The bucket in which its numbers were last looked at, and how many lines of it.
+    measured: (usize, u32),
 }
 
 /// A storm: an episode that was fast enough to be one.
@@ -141,6 +146,7 @@ impl Chronicle {
             open: HashMap::new(),
             storms_beyond: 0,
             enter: [limits.enter, limits.enter_failing],
+            numbers: Numbers::default(),
         }
     }
 
@@ -166,6 +172,7 @@ impl Chronicle {
                 first: new.log_time,
                 last: new.log_time,
                 series: Series::default(),
+                measured: (0, 0),
             });
             self.by_name.insert(name, row);
             Some(row)
@@ -177,20 +184,21 @@ impl Chronicle {
         self.by_entry[index] = row;
     }
 
-    /// One line of an entry, or of none where new templates come too fast for entries of their own.
+    /// One line of an entry, or of none where new templates come too fast for entries of their own. True when its
+    /// numbers are [wanted](Chronicle::measure).
     #[inline]
-    pub fn line(&mut self, entry: Option<EntryId>, log_time: Timestamp) {
+    pub fn line(&mut self, entry: Option<EntryId>, log_time: Timestamp) -> bool {
         let second = log_time.seconds();
         if second != self.current.0 {
             self.turn(second, log_time);
         }
-        let (bucket, Some(span)) = (self.current.1, &self.span) else { return };
+        let (bucket, Some(span)) = (self.current.1, &self.span) else { return false };
         self.last = self.last.max(log_time);
         self.volume.count(span, bucket);
         let row = entry.and_then(|entry| *self.by_entry.get(entry.0 as usize)?);
         let Some(row) = row.map(|row| &mut self.rows[row as usize]) else {
             self.beyond += Lines(1);
-            return;
+            return false;
         };
         row.count += Lines(1);
         row.last = log_time;
@@ -198,6 +206,19 @@ impl Chronicle {
         if row.failing {
             self.failing.count(span, bucket);
         }
+        if row.measured.0 != bucket {
+            row.measured = (bucket, 0);
+        }
+        row.measured.1 += 1;
+        row.measured.1 <= numbers::PER_BUCKET
+    }
+
+    /// Takes in the numbers of the line that came last: `text` is what its template was made from, `slots` are its
+    /// variables.
+    pub fn measure(&mut self, entry: EntryId, text: &[u8], slots: &Slots) {
+        let row = self.by_entry.get(entry.0 as usize).copied().flatten();
+        let (Some(row), Some(span)) = (row, &self.span) else { return };
+        self.numbers.observe(row, text, slots, span, self.current.1);
     }
 
     #[cold]
@@ -335,12 +356,16 @@ mod tests {
         begin(&mut chronicle, 0, "all is well", false, 0);
         begin(&mut chronicle, 1, "a warning that came before everything", true, 0);
         begin(&mut chronicle, 2, "cannot connect", true, 1_000);
-        (1_001..1_100).for_each(|second| chronicle.line(Some(EntryId(2)), at(second)));
+        for second in 1_001..1_100 {
+            chronicle.line(Some(EntryId(2)), at(second));
+        }
         window(&mut chronicle, 2, 7, [1_005, 1_010], 400, true);
         window(&mut chronicle, 2, 7, [1_010, 1_100], 400, false);
         // Fast enough to be folded, too slow to be a storm.
         window(&mut chronicle, 0, 8, [0, 1_000], 90, false);
-        (1_100..1_200).for_each(|second| chronicle.line(Some(EntryId(0)), at(second)));
+        for second in 1_100..1_200 {
+            chronicle.line(Some(EntryId(0)), at(second));
+        }
         let story = chronicle.story(&["gateway".into()]);
         assert_eq!((story.lines, story.failing), (Lines(202), Lines(101)));
         let [storm] = story.storms.as_slice() else { panic!("{:?}", story.storms) };

@@ -39,6 +39,11 @@ impl Span {
         Timestamp(self.start.saturating_add(offset).saturating_mul(Timestamp::SECOND))
     }
 
+    /// How often buckets have doubled.
+    pub(super) fn shift(&self) -> u32 {
+        self.shift
+    }
+
     /// How long a bucket lasts, in seconds.
     pub fn seconds(&self) -> u64 {
         1 << self.shift

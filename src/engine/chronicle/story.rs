@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::numbers::Moved;
 use super::{Chronicle, Row, Storm};
 use crate::engine::line::level::Level;
 use crate::engine::template::mask::TemplateId;
@@ -32,6 +33,19 @@ pub struct Story {
     pub storms_beyond: u64,
     /// When it began and ended.
     pub phases: Phases,
+    /// Numbers that left what was normal for them, the furthest first.
+    pub moved: Vec<MovedNumber>,
+}
+
+/// A number that moved, and where.
+#[derive(Clone, Debug)]
+pub struct MovedNumber {
+    /// Its template's place in [`Story::templates`].
+    pub template: usize,
+    /// When it had moved first.
+    pub time: Timestamp,
+    /// The number.
+    pub number: Moved,
 }
 
 /// Counts over time, from the story's first line on.
@@ -168,8 +182,16 @@ impl Chronicle {
             storms,
             storms_beyond: self.storms_beyond,
             phases: Phases::default(),
+            moved: Vec::new(),
         };
         story.phases = Phases::of(&story);
+        let onset = story.phases.onset.map(|onset| span.bucket(onset.time.seconds()));
+        let moved = self.numbers.moved(&span, onset).into_iter().map(|number| MovedNumber {
+            template: places.get(number.row as usize).copied().unwrap_or(0),
+            time: span.begin(number.bucket),
+            number,
+        });
+        story.moved = moved.collect();
         story
     }
 

@@ -265,8 +265,10 @@ impl Core {
     /// A line whose entry is known.
     #[inline]
     fn on_found(&mut self, id: StreamId, found: Found, query: Query<'_>, line: &Line<'_>, now: Now) {
-        if let Some(chronicle) = &mut self.chronicle {
-            chronicle.line(Some(found.entry), line.log_time);
+        if let Some(chronicle) = &mut self.chronicle
+            && chronicle.line(Some(found.entry), line.log_time)
+        {
+            chronicle.measure(found.entry, query.text, self.catalog.slots(query.text, found.sighting));
         }
         if query.foldable {
             self.on_known(id, found, line, query.text, now);
