@@ -14,6 +14,7 @@ use crate::engine::line::join::Joiner;
 use crate::engine::line::level::{self, Level};
 use crate::engine::line::{Limits, Line};
 use crate::engine::template::mask::{SENTINEL, TemplateId, template_id};
+use crate::engine::template::subject::Subject;
 use crate::terminal::{grouped, visible};
 
 /// Show which templates a log file is made of.
@@ -55,12 +56,12 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     log::begin("warn");
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut found = Found::default();
-    let mut canonical = Vec::new();
+    let (mut subject, mut canonical) = (Subject::default(), Vec::new());
     for path in &args.files {
         let mut failed = None;
         read(path, args.format.into(), &mut |line| {
             let text = line.text.strip_suffix(b"\r").unwrap_or(line.text);
-            let id = template_id(text, &mut canonical);
+            let id = template_id(subject.of(text), &mut canonical);
             if !args.assign {
                 found.count(id, text, &canonical);
             } else if failed.is_none() {

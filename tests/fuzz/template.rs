@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use squall::engine::template::catalog::{Catalog, EntryId, Query, Sighting};
 use squall::engine::template::mask::{Mask, Slots, TEXT_MAX, TemplateId, template_id};
+use squall::engine::template::subject::Subject;
 
 /// Few, so that entries are evicted all the time.
 const ENTRIES_MAX: usize = 5;
@@ -62,13 +63,15 @@ fn the_table_hides_no_first_line(texts: &[&[u8]]) {
     let mut catalog = Catalog::new(ENTRIES_MAX, SEED);
     let mut model: HashMap<Key, EntryId> = HashMap::new();
     let mut bodies: HashSet<(Key, &[u8])> = HashSet::new();
+    let mut subject = Subject::default();
     for text in texts {
         // The first byte says where the text comes from.
         let (control, text) = text.split_first().map_or((0, *text), |(control, text)| (*control, text));
         let parse_error = (control & 4 != 0).then_some("for a test");
         let query =
             Query { stream: u32::from(control & 1), text, salt: 0, parse_error, foldable: control & 2 == 0 };
-        let key = (query.stream, named(text).0, parse_error.is_some());
+        let subject = subject.of(text);
+        let key = (query.stream, named(subject).0, parse_error.is_some());
         match catalog.find(query) {
             Some(found) => {
                 assert_eq!(model.get(&key), Some(&found.entry), "a first line was taken for {found:?}");

@@ -380,7 +380,8 @@ impl Core {
             values.skip();
             return;
         }
-        values.observe(text, self.catalog.slots(text, found.sighting));
+        let (subject, slots) = self.catalog.slots(text, found.sighting);
+        values.observe(subject, slots);
         self.catalog.mark_body(window);
     }
 

@@ -65,7 +65,7 @@ impl Level {
     }
 
     /// The numbers of pino and bunyan.
-    fn from_number(digits: &[u8]) -> Option<Level> {
+    pub fn from_number(digits: &[u8]) -> Option<Level> {
         match digits {
             b"10" => Some(Level::Trace),
             b"20" => Some(Level::Debug),

@@ -13,18 +13,24 @@ pub struct Pairs<'t> {
     text: &'t [u8],
     at: usize,
     is_logfmt: bool,
+    has_skipped: bool,
 }
 
 impl<'t> Pairs<'t> {
     /// The pairs of `text`.
     #[inline]
     pub fn of(text: &'t [u8]) -> Pairs<'t> {
-        Pairs { text, at: 0, is_logfmt: is_logfmt(text) }
+        Pairs { text, at: 0, is_logfmt: is_logfmt(text), has_skipped: false }
     }
 
     /// Whether the text begins with a pair.
     pub fn is_logfmt(&self) -> bool {
         self.is_logfmt
+    }
+
+    /// Whether anything but space stood outside of the pairs so far.
+    pub fn has_skipped(&self) -> bool {
+        self.has_skipped
     }
 
     /// Takes the value behind the `=` before `start`, and goes on behind it.
@@ -56,14 +62,21 @@ impl<'t> Iterator for Pairs<'t> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let from = self.at;
-            let equals = from + memchr(b'=', self.text.get(from..)?)?;
-            let before = &self.text[from..equals];
+            let rest = self.text.get(from..)?;
+            let Some(length) = memchr(b'=', rest) else {
+                self.has_skipped |= !rest.trim_ascii_start().is_empty();
+                return None;
+            };
+            let equals = from + length;
+            let before = &rest[..length];
             let length = before.iter().rev().take_while(|byte| is_key(**byte)).count();
             let key = &before[before.len() - length..];
             let key = &key[key.iter().position(|byte| begins_key(*byte)).unwrap_or(key.len())..];
             // `a == b` and `a => b` are no pairs.
             let is_operator = matches!(self.text.get(equals + 1), Some(b'=' | b'>'));
+            self.has_skipped |= !before[..before.len() - key.len()].trim_ascii_start().is_empty();
             if key.is_empty() || is_operator {
+                self.has_skipped = true;
                 self.at = equals + 1 + usize::from(is_operator);
                 continue;
             }
@@ -139,6 +152,24 @@ mod tests {
         check("a=b=c d==e", "a=T:b=c");
         check("http.status_code=200 @m=x k8s/pod=y", "http.status_code=N:200 | @m=T:x | k8s/pod=T:y");
         check("a=inf b=-x c=1e5 d=nan", "a=T:inf | b=T:-x | c=N:1e5 | d=T:nan");
+    }
+
+    #[test]
+    fn what_is_no_pair_is_noticed() {
+        for (text, want) in [
+            ("a=1 b=\"x y\"  c=2 ", false),
+            ("a=1 b", true),
+            ("a b=1", true),
+            ("a=1 x b=2", true),
+            ("a=1 5b=2", true),
+            ("a=\"x\"y b=2", true),
+            ("a=1 == b=2", true),
+            ("", false),
+        ] {
+            let mut pairs = Pairs::of(text.as_bytes());
+            pairs.by_ref().for_each(drop);
+            assert_eq!(pairs.has_skipped(), want, "{text}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::hash::{BuildHasher, Hasher};
 use super::body_cache::BodyCache;
 use super::enums::{self, Enums};
 use super::mask::{Mask, Slots, TemplateId, template_id};
+use super::subject::Subject;
 use crate::engine::line::level::{self, Level};
 
 /// An entry's place in the catalog; valid until the entry is evicted.
@@ -107,7 +108,9 @@ pub struct Catalog {
     room: usize,
     pub(super) enums_held: usize,
     pub(super) ever: u64,
+    /// Where the variables of the last masked line stand in its subject.
     slots: Slots,
+    pub(super) subject: Subject,
     body_hash: u64,
     pub(super) fingerprint: u64,
     pub(super) canonical: Vec<u8>,
@@ -132,6 +135,7 @@ impl Catalog {
             enums_held: 0,
             ever: 0,
             slots: Slots::default(),
+            subject: Subject::default(),
             body_hash: 0,
             fingerprint: 0,
             canonical: Vec::new(),
@@ -163,7 +167,7 @@ impl Catalog {
 
     #[inline]
     fn find_template(&mut self, query: Query<'_>) -> Option<Found> {
-        let fingerprint = self.mask.fingerprint(query.text, &mut self.slots);
+        let fingerprint = self.mask.fingerprint(self.subject.of(query.text), &mut self.slots);
         self.fingerprint = key(fingerprint.0, query.origin());
         let wanted = self.fingerprint;
         let entries = &self.entries;
@@ -188,7 +192,7 @@ impl Catalog {
                 }
                 Box::default()
             });
-            if enums.observe(query.text, &self.slots, lines) {
+            if enums.observe(self.subject.last(query.text), &self.slots, lines) {
                 sighting = Sighting::NewValue;
             }
             if !enums.is_watching(&self.slots) {
@@ -203,8 +207,9 @@ impl Catalog {
     /// Makes an entry for the line that [`Catalog::find`] has just not found. When the catalog is full, another
     /// entry must be [evicted](Catalog::victim) first.
     pub fn insert(&mut self, query: Query<'_>) -> EntryId {
-        let template = template_id(query.text, &mut self.canonical);
-        let level = level::detect(query.text);
+        let subject = self.subject.last(query.text);
+        let template = template_id(subject, &mut self.canonical);
+        let level = level::detect(subject).or_else(|| level::detect(query.text));
         let level_varies = level.is_some() && level::detect(&self.canonical) != level;
         let index = self.place();
         let entry = &mut self.entries[index as usize];
@@ -333,12 +338,13 @@ impl Catalog {
             + self.unclaimed.capacity() * size_of::<(Origin, u32)>()
     }
 
-    /// The variables of `text`: those that the last [`Catalog::find`] met, when it came down to tier 1.
-    pub fn slots(&mut self, text: &[u8], sighting: Sighting) -> &Slots {
+    /// The subject of `text` and the variables in it: those that the last [`Catalog::find`] met, when it came down to
+    /// tier 1.
+    pub fn slots<'s>(&'s mut self, text: &'s [u8], sighting: Sighting) -> (&'s [u8], &'s Slots) {
         if sighting == Sighting::Repeat {
-            self.mask.fingerprint(text, &mut self.slots);
+            self.mask.fingerprint(self.subject.of(text), &mut self.slots);
         }
-        &self.slots
+        (self.subject.last(text), &self.slots)
     }
 
     /// Whether the body that [`Catalog::find`] has just met was already [marked](Catalog::mark_body) with `window`.

@@ -121,7 +121,7 @@ impl Catalog {
         if self.unclaimed.is_empty() {
             return None;
         }
-        let template = template_id(query.text, &mut self.canonical);
+        let template = template_id(self.subject.last(query.text), &mut self.canonical);
         let index = self.unclaimed.remove(&(query.stream, template, query.parse_error.is_some()))?;
         self.entries[index as usize].key = self.fingerprint;
         let entries = &self.entries;

@@ -11,3 +11,4 @@ pub mod catalog;
 pub mod enums;
 pub mod kept;
 pub mod mask;
+pub mod subject;
