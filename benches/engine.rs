@@ -106,7 +106,7 @@ fn table_mixed(bencher: divan::Bencher) {
 fn encode_mixed(bencher: divan::Bencher) {
     let texts = texts(&mixed());
     let envelope = Envelope::new("bench/stderr", IoStream::Stderr, &Place::default(), &Identity::default());
-    let label = Label { template: TemplateId(7), level: None, parse_error: None };
+    let label = Label { template: TemplateId(7), family: None, level: None, parse_error: None };
     let mut encoder = Encoder::new(LaneId(1), 1, Bytes(900_000));
     let mut spare = Batch::default();
     bencher.counter(ItemsCount::new(texts.len())).bench_local(|| {

@@ -124,9 +124,11 @@ fn check_schema(record: &Value) {
     );
     assert!(squall["stream"].as_str().is_some_and(|stream| !stream.is_empty()), "{record}");
     let own: &[&str] = match kind(record) {
-        "line" => &["template"],
+        "line" => &["template", "family"],
         "summary" => &[
             "template",
+            "pattern",
+            "members",
             "episode",
             "window",
             "count",

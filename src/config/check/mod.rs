@@ -49,7 +49,7 @@ const LATER: [Later; 6] = [
 const LINE_LATER: [Later; 1] = [later("redact", "[]")];
 const BUDGET_LATER: [Later; 2] = [later("bytes_per_second", "null"), later("lines_per_second", "null")];
 
-const STORM_KNOWN: [&str; 9] = [
+const STORM_KNOWN: [&str; 10] = [
     "first",
     "enter",
     "enter_failing",
@@ -59,6 +59,7 @@ const STORM_KNOWN: [&str; 9] = [
     "templates_max",
     "novelty_per_second",
     "examples",
+    "families",
 ];
 
 const KIB: u64 = 1 << 10;
@@ -115,6 +116,7 @@ fn check_storm(keys: &Keys<'_>, findings: &mut Findings) -> storm::Limits {
     storm.novelty_per_second =
         keys.number("novelty_per_second", 1..=1_000_000, storm.novelty_per_second, findings);
     storm.examples = keys.number("examples", 0..=16, storm.examples, findings);
+    storm.families = keys.truth("families", storm.families, findings);
     let entry = keys.some("summary_every_max").or(keys.some("summary_every"));
     if let Some(entry) = entry
         && storm.summary_every > storm.summary_every_max
@@ -185,7 +187,7 @@ error: unknown key `summery_every`, did you mean `summary_every`?
    |
 12 |     summery_every: 10s
    |     ^^^^^^^^^^^^^
-   = known keys: first, enter, enter_failing, quiet, summary_every, summary_every_max, templates_max, novelty_per_second, examples
+   = known keys: first, enter, enter_failing, quiet, summary_every, summary_every_max, templates_max, novelty_per_second, examples, families
 ";
         assert_eq!(said(&text), want);
     }

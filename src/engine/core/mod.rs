@@ -3,6 +3,7 @@
 //! Invariant: each line that enters [`Core::on_line`] is encoded, or counted in a window or flood, before it returns.
 
 mod detail;
+mod family;
 pub mod kept;
 mod notices;
 mod pressure;
@@ -282,12 +283,13 @@ impl Core {
         if self.sheds(found, line) {
             return self.shed(id, line, text, now);
         }
-        let failing = self.catalog.entry(found.entry).failing;
-        if let Some(closed_by) = self.storms.is_due(found.entry, failing, line.log_time) {
-            self.close(found.entry, closed_by);
+        let counted = self.catalog.counted(found.entry);
+        let failing = self.catalog.entry(counted).failing;
+        if let Some(closed_by) = self.storms.is_due(counted, failing, line.log_time) {
+            self.close(counted, closed_by);
         }
         let verdict = self.storms.observe(Observed {
-            entry: found.entry,
+            entry: counted,
             // A line that was cut off may be a new one that only begins like this: it is sent, and says so.
             sighting: Some(if line.complete { found.sighting } else { Sighting::NewValue }),
             failing,
@@ -296,7 +298,7 @@ impl Core {
         });
         match verdict {
             Verdict::Forward => self.forward(id, found.entry, line),
-            Verdict::Fold => self.measure(found, text),
+            Verdict::Fold => self.measure(found, counted, text),
         }
     }
 
@@ -333,10 +335,15 @@ impl Core {
         let entry = self.catalog.insert(query);
         self.chronicle_begins(entry, query.text, line);
         self.storms.begin(entry, line.log_time);
+        let counted = if query.foldable { self.join_family(entry, line) } else { entry };
+        let failing = self.catalog.entry(counted).failing;
+        if let Some(closed_by) = self.storms.is_due(counted, failing, line.log_time) {
+            self.close(counted, closed_by);
+        }
         self.storms.observe(Observed {
-            entry,
+            entry: counted,
             sighting: None,
-            failing: self.catalog.entry(entry).failing,
+            failing,
             collapse: self.streams[id.0 as usize].collapse,
             line: folded(line, now),
         });
@@ -363,15 +370,19 @@ impl Core {
     fn forward(&mut self, id: StreamId, entry: EntryId, line: &Line<'_>) {
         let stream = &mut self.streams[id.0 as usize];
         let entry = self.catalog.entry(entry);
-        let label = label(entry, line.text);
+        let family = entry.family().map(|family| self.catalog.entry(family).template);
+        let label = Label { family, ..label(entry, line.text) };
         self.encoder.line(&stream.envelope, line, Some(label));
         stream.account.verbatim += Lines(1);
     }
 
     /// Lets the statistics of a storming entry see a folded line.
     #[inline]
-    fn measure(&mut self, found: Found, text: &[u8]) {
-        let Some((values, window)) = self.storms.values(found.entry) else { return };
+    fn measure(&mut self, found: Found, counted: EntryId, text: &[u8]) {
+        let Some((values, window)) = self.storms.values(counted) else { return };
+        if self.catalog.entry(counted).as_family().is_some_and(|family| !family.is_aligned) {
+            return;
+        }
         let repeat = found.sighting == Sighting::Repeat;
         if values.is_constant() {
             return;
@@ -428,7 +439,11 @@ impl Core {
             if let Some(chronicle) = chronicle {
                 chronicle.window(entry, summary);
             }
-            encoder.summary(&stream.envelope, summary, label(known, summary.text));
+            // One that joined in the middle of the window may have put variables into other places.
+            if known.as_family().is_some_and(|family| !family.is_aligned) {
+                summary.values.clear();
+            }
+            encoder.summary(&stream.envelope, summary, label(known, summary.text), known.as_family());
             stream.account.summarised += summary.count;
             *summaries += 1;
         });
@@ -548,5 +563,5 @@ struct Identifying<'a> {
 #[inline]
 fn label(entry: &Entry, text: &[u8]) -> Label {
     let level = if entry.level_varies { level::detect(text) } else { entry.level };
-    Label { template: entry.template, level, parse_error: entry.parse_error }
+    Label { template: entry.template, family: None, level, parse_error: entry.parse_error }
 }

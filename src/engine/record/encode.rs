@@ -12,7 +12,8 @@ use super::{Batch, Kind, LaneId, Lost, Meta, Notice};
 use crate::engine::frame::Truncated;
 use crate::engine::line::Line;
 use crate::engine::line::level::Level;
-use crate::engine::storm::window::{SlotValues, Summary};
+use crate::engine::storm::window::{SlotValues, Summary, shortened};
+use crate::engine::template::family::Family;
 use crate::engine::template::mask::TemplateId;
 use crate::units::{Bytes, Lines, Timestamp};
 
@@ -32,8 +33,10 @@ pub struct Encoder {
 /// What the catalog knows of the line's template.
 #[derive(Clone, Copy, Debug)]
 pub struct Label {
-    /// The template's id.
+    /// The template's id; of a family's summary the family's.
     pub template: TemplateId,
+    /// The id of the family that a line is counted with.
+    pub family: Option<TemplateId>,
     /// The level of the line, or of the first one that a summary stands for.
     pub level: Option<Level>,
     /// Why the envelopes of its lines could not be understood.
@@ -99,19 +102,31 @@ impl Encoder {
             self.raw(b",");
         }
         self.identity(envelope, Kind::Line);
-        self.template(label.map(|label| label.template));
+        self.template(b",\"template\":\"", label.map(|label| label.template));
+        self.template(b",\"family\":\"", label.and_then(|label| label.family));
         self.raw(&envelope.instance);
         self.oddities(line, message, extra.len() != line.extra.len());
         self.end(start, envelope, Kind::Line, Lines(1), line.time);
     }
 
-    /// One closed window.
-    pub fn summary(&mut self, envelope: &Envelope, summary: &Summary<'_>, label: Label) {
+    /// One closed window, of a family if there is one.
+    pub fn summary(
+        &mut self,
+        envelope: &Envelope,
+        summary: &Summary<'_>,
+        label: Label,
+        family: Option<&Family>,
+    ) {
         let start = self.begin(summary.last);
         self.message(summary.text, EXAMPLE_ROOM);
         self.log(envelope, label.level, summary.first_offset);
         self.identity(envelope, Kind::Summary);
-        self.template(Some(label.template));
+        self.template(b",\"template\":\"", Some(label.template));
+        if let Some(family) = family {
+            self.raw(b",\"pattern\":");
+            json::string(&mut self.batch.bytes, shortened(&family.shown()));
+            self.field(",\"members\":", family.members);
+        }
         self.raw(&envelope.instance);
         self.mark(",\"episode\":\"", b'e', summary.episode);
         if let Some(window) = summary.window {
@@ -204,9 +219,9 @@ impl Encoder {
         self.raw(&envelope.stream);
     }
 
-    fn template(&mut self, template: Option<TemplateId>) {
+    fn template(&mut self, name: &[u8], template: Option<TemplateId>) {
         let Some(template) = template else { return };
-        self.raw(b",\"template\":\"");
+        self.raw(name);
         let mut hex = [0u8; 32];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(template.0.to_be_bytes()) {
             pair.copy_from_slice(&HEX_PAIRS[usize::from(byte)]);

@@ -79,6 +79,8 @@ pub struct Limits {
     pub novelty_per_second: u32,
     /// Example texts kept for each summary (`storm.examples`).
     pub examples: usize,
+    /// Whether templates that differ in one word are counted together (`storm.families`).
+    pub families: bool,
 }
 
 impl Default for Limits {
@@ -93,6 +95,7 @@ impl Default for Limits {
             templates_max: 10_000,
             novelty_per_second: 1_000,
             examples: 3,
+            families: true,
         }
     }
 }
@@ -187,6 +190,17 @@ impl Storms {
     pub fn begin(&mut self, entry: EntryId, log_time: Timestamp) {
         let second = log_time.seconds();
         *self.vacant(entry) = State { rate: Rate::new(second), busy: second, ..State::vacant() };
+    }
+
+    /// Begins the state of a new entry that stands for others, whose first lines have passed.
+    pub fn begin_known(&mut self, entry: EntryId, log_time: Timestamp) {
+        self.begin(entry, log_time);
+        self.states[entry.0 as usize].passed = self.limits.first;
+    }
+
+    /// Whether the entry has an episode.
+    pub fn is_open(&self, entry: EntryId) -> bool {
+        self.states.get(entry.0 as usize).is_some_and(|state| state.episode.is_some())
     }
 
     /// The state of a new entry, which is not begun.
@@ -320,7 +334,12 @@ impl Storms {
     /// Closes the window of `entry`, and with any reason but [`ClosedBy::Interval`] its episode; `sink` gets the
     /// summary. An episode that ends with an empty window is told too, with a count of 0, so that whoever heard it
     /// open hears it close. True when an episode ends that was [handed out](Storms::hand_out).
-    pub fn close(&mut self, entry: EntryId, closed_by: ClosedBy, sink: impl FnOnce(&Summary<'_>)) -> bool {
+    pub fn close(
+        &mut self,
+        entry: EntryId,
+        closed_by: ClosedBy,
+        sink: impl FnOnce(&mut Summary<'_>),
+    ) -> bool {
         let Some(state) = self.states.get_mut(entry.0 as usize) else { return false };
         let baseline = state.rate.baseline().map(|lines| lines / rate::WINDOW as f64);
         let Some(episode) = &mut state.episode else { return false };
@@ -328,9 +347,9 @@ impl Storms {
             debug_assert!(false, "an episode begins with a folded line");
         }
         let measured = episode.window.values.is_some();
-        let summary = episode.close(closed_by, baseline);
+        let mut summary = episode.close(closed_by, baseline);
         let open = summary.open;
-        sink(&summary);
+        sink(&mut summary);
         if open {
             return false;
         }

@@ -16,6 +16,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use super::body_cache::BodyCache;
 use super::enums::{self, Enums};
+use super::family::{Families, Family, NO_FAMILY};
 use super::mask::{Mask, Slots, TemplateId, template_id};
 use super::subject::Subject;
 use crate::engine::line::level::{self, Level};
@@ -88,6 +89,9 @@ pub struct Entry {
     pub failing: bool,
     pub(super) touched: bool,
     pub(super) occupied: bool,
+    /// The number of the family that it belongs to, or [`NO_FAMILY`].
+    pub(super) family: u32,
+    pub(super) as_family: Option<Box<Family>>,
 }
 
 /// The catalog.
@@ -102,6 +106,9 @@ pub struct Catalog {
     free: Vec<u32>,
     /// Entries that an earlier process left and that no line of this one has met yet.
     pub(super) unclaimed: HashMap<Origin, u32>,
+    pub(super) families: Families,
+    /// Bytes of the families' patterns.
+    pub(super) patterns: usize,
     hand: usize,
     entries_max: usize,
     /// Entries that there is room for now: `entries_max`, or fewer while memory is short.
@@ -129,6 +136,8 @@ impl Catalog {
             entries: Vec::new(),
             free: Vec::new(),
             unclaimed: HashMap::new(),
+            families: Families::new(seed),
+            patterns: 0,
             hand: 0,
             entries_max: entries_max.max(1),
             room: entries_max.max(1),
@@ -228,6 +237,8 @@ impl Catalog {
             failing: level.is_some_and(Level::is_warn_or_worse) || level::speaks_of_failure(query.text),
             touched: true,
             occupied: true,
+            family: NO_FAMILY,
+            as_family: None,
         };
         let entries = &self.entries;
         self.index.insert_unique(self.fingerprint, index, |&other| entries[other as usize].key);
@@ -242,6 +253,11 @@ impl Catalog {
             self.entries.push(Entry::vacant());
             (self.entries.len() - 1) as u32 // at most `entries_max`, which config bounds far below 2^32
         })
+    }
+
+    /// The place that [`Catalog::place`] has just given is not needed.
+    pub(super) fn give_back(&mut self, index: u32) {
+        self.free.push(index);
     }
 
     /// The entry that should leave to make room, if the catalog is full: the first one that the hand meets which was
@@ -295,7 +311,10 @@ impl Catalog {
         if entry.enums.take().is_some() {
             self.enums_held -= 1;
         }
-        if self.unclaimed.get(&entry.origin()) == Some(&id.0) {
+        entry.family = NO_FAMILY;
+        if entry.as_family.is_some() {
+            self.disband(id);
+        } else if self.unclaimed.get(&entry.origin()) == Some(&id.0) {
             self.unclaimed.remove(&entry.origin());
         } else if let Ok(found) = self.index.find_entry(entry.key, |&index| index == id.0) {
             found.remove();
@@ -335,6 +354,8 @@ impl Catalog {
             + self.index.capacity() * (size_of::<u32>() + 1)
             + self.enums_held * size_of::<Enums>()
             + self.bodies.size()
+            + self.families.size()
+            + self.patterns
             + self.unclaimed.capacity() * size_of::<(Origin, u32)>()
     }
 
@@ -399,6 +420,8 @@ impl Entry {
             failing: false,
             touched: false,
             occupied: false,
+            family: NO_FAMILY,
+            as_family: None,
         }
     }
 

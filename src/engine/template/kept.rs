@@ -4,10 +4,13 @@
 //! never changes, until a line of this process has that id, and is found by fingerprint from then on.
 //! Limit: a line whose fingerprint is unknown costs a template id more while entries wait: about a microsecond.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, Entry, EntryId, Found, Query};
 use super::enums::{Enums, SLOTS, VALUES_MAX};
+use super::family::Family;
 use super::mask::{TemplateId, template_id};
 use crate::engine::line::level::Level;
 
@@ -22,6 +25,8 @@ pub struct KeptEntry<'a> {
     /// Why its lines' envelopes could not be understood.
     pub parse_error: Option<&'a str>,
     enums: Option<KeptEnums>,
+    /// What makes it a family: its members are found again by this.
+    family: Option<Cow<'a, Family>>,
 }
 
 /// The values seen of an entry's variables, by their hashes.
@@ -60,7 +65,7 @@ const _: () = assert!(VALUES_MAX <= u8::MAX as usize, "`used` counts them in a b
 
 impl Entry {
     /// This entry, to be written down.
-    pub fn kept(&self) -> KeptEntry<'static> {
+    pub fn kept(&self) -> KeptEntry<'_> {
         KeptEntry {
             lines: self.lines,
             free: self.free,
@@ -69,6 +74,7 @@ impl Entry {
             failing: self.failing,
             parse_error: self.parse_error,
             enums: self.enums.as_deref().map(KeptEnums::of),
+            family: self.as_family().map(Cow::Borrowed),
         }
     }
 }
@@ -90,7 +96,7 @@ impl Catalog {
     pub fn take_back(&mut self, returned: Returned, kept: KeptEntry<'_>) -> Option<EntryId> {
         let Returned { stream, template, parse_error } = returned;
         let origin = (stream, template, parse_error.is_some());
-        if self.unclaimed.contains_key(&origin) {
+        if kept.family.is_none() && self.unclaimed.contains_key(&origin) {
             return None;
         }
         let index = self.place();
@@ -112,8 +118,15 @@ impl Catalog {
             occupied: true,
             ..Entry::vacant()
         };
-        self.unclaimed.insert(origin, index);
-        Some(EntryId(index))
+        let Some(family) = kept.family else {
+            self.unclaimed.insert(origin, index);
+            return Some(EntryId(index));
+        };
+        if self.take_back_family(index, family.into_owned()) {
+            return Some(EntryId(index));
+        }
+        self.evict(EntryId(index));
+        None
     }
 
     /// The entry that waits for the line that [`Catalog::find`] has just not found, if one does.

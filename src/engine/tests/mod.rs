@@ -1,5 +1,6 @@
 //! The whole engine with a made-up clock: what `accounting.md` promises, case by case.
 
+mod family;
 mod pressure;
 mod restart;
 mod traces;
@@ -355,7 +356,9 @@ fn a_level_written_in_digits_is_the_lines_own() {
 
 /// An engine in which `entries` templates repeat, each a little later than the one before.
 fn crowd(entries: u32, apart: Duration) -> World {
-    let mut world = World::new(Collapse::Storms, Limits { novelty_per_second: 100_000, ..Limits::default() });
+    // Each by itself: as a family they would have one window.
+    let limits = Limits { novelty_per_second: 100_000, families: false, ..Limits::default() };
+    let mut world = World::new(Collapse::Storms, limits);
     for entry in 0..entries {
         let word: String = (0..4).map(|at| (b'a' + (entry / 26u32.pow(at) % 26) as u8) as char).collect();
         (0..10).for_each(|_| world.line(0.0, &format!("unit {word} is idle")));
