@@ -71,7 +71,11 @@ fn log_of_users() -> String {
 
 fn rows(args: &[&str], log: &str) -> Vec<serde_json::Value> {
     let folder = tempfile::tempdir().expect("a folder");
-    let ended = feed(folder.path(), ["templates", "--json"].iter().chain(args).chain(&["-"]), log.as_bytes());
+    let ended = feed(
+        folder.path(),
+        ["templates", "--json"].iter().chain(args).chain(&["-"]).copied(),
+        log.as_bytes(),
+    );
     let rows = ended.expect_code(0).stdout.lines().map(|line| serde_json::from_str(line).expect(line));
     rows.collect()
 }
@@ -133,7 +137,8 @@ fn a_row_says_how_many_when_and_what() {
 fn the_table_is_for_people() {
     let folder = tempfile::tempdir().expect("a folder");
     let table = |args: &[&str], log: &str| {
-        let ended = feed(folder.path(), ["templates"].iter().chain(args).chain(&["-"]), log.as_bytes());
+        let ended =
+            feed(folder.path(), ["templates"].iter().chain(args).chain(&["-"]).copied(), log.as_bytes());
         ended.expect_code(0).stdout.clone()
     };
     let printed = table(&["--top", "2", "--families", "--examples", "1"], &log_of_users());
@@ -169,6 +174,6 @@ level=info msg="served" status=200
 fn what_makes_no_sense_together_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     for args in [["--assign", "--json"], ["--assign=families", "--families"], ["--assign=x", "--json"]] {
-        feed(folder.path(), ["templates"].iter().chain(&args).chain(&["-"]), b"").expect_code(2);
+        feed(folder.path(), ["templates"].iter().chain(&args).chain(&["-"]).copied(), b"").expect_code(2);
     }
 }
