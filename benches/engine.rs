@@ -1,4 +1,4 @@
-//! The stages behind the framer, and the whole engine, on the incident and on the mixed corpus.
+//! The stages behind the framer, and the whole engine, on the incident and on the mixed corpus; and what is new.
 //!
 //! `cargo bench --bench engine`. Throughput counts the bytes of the json-file; once warm, the storm allocates only
 //! where a window opens or keeps an example.
@@ -100,6 +100,33 @@ fn table_storm(bencher: divan::Bencher) {
 #[divan::bench]
 fn table_mixed(bencher: divan::Bencher) {
     table(bencher, &texts(&mixed()), false);
+}
+
+/// A new template each line, which is looked at for kin or not.
+#[divan::bench(args = [false, true])]
+fn new_templates(bencher: divan::Bencher, families: bool) {
+    let word = |number: u32| -> String {
+        (0..4).map(|at| char::from(b'a' + (number / 26u32.pow(at) % 26) as u8)).collect()
+    };
+    // Half of them are one family, the others are alike in nothing.
+    let text = |number: u32| match number % 2 {
+        0 => format!("2026-02-06T00:10:00Z WARN sshd[77]: Invalid user {} came from 10.0.0.1", word(number)),
+        _ => format!("{0} with {0} and {0} does some work on behalf of {0} at 10:30", word(number)),
+    };
+    let texts: Vec<String> = (0..4096).map(text).collect();
+    bencher.counter(ItemsCount::new(texts.len())).bench_local(|| {
+        let mut catalog = Catalog::new(10_000, 1);
+        for text in &texts {
+            let text = text.as_bytes();
+            let query = Query { stream: 0, text, salt: 0, parse_error: None, foldable: true };
+            if catalog.find(query).is_some() {
+                continue;
+            }
+            let entry = catalog.insert(query);
+            let founding = if families { catalog.relate(entry) } else { None };
+            divan::black_box(founding.and_then(|founding| catalog.found(founding)));
+        }
+    });
 }
 
 #[divan::bench]

@@ -6,8 +6,8 @@ use squall::engine::template::catalog::{Catalog, EntryId, Query, Sighting};
 use squall::engine::template::mask::{Mask, Slots, TEXT_MAX, TemplateId, template_id};
 use squall::engine::template::subject::Subject;
 
-/// Few, so that entries are evicted all the time.
-const ENTRIES_MAX: usize = 5;
+/// Few, so that entries are evicted all the time; and a few more, which is enough for a family.
+const ENTRIES_MAX: [usize; 2] = [5, 12];
 const SEED: u64 = 7;
 
 /// Each line of `bytes` is a text.
@@ -21,7 +21,7 @@ pub fn template(bytes: &[u8]) {
         let known = *fingerprints.entry(canonical).or_insert(fingerprint);
         assert_eq!(known, fingerprint, "one template has two fingerprints: {}", text.escape_ascii());
     }
-    the_table_hides_no_first_line(&texts);
+    ENTRIES_MAX.into_iter().for_each(|room| the_table_hides_no_first_line(&texts, room));
 }
 
 /// The fingerprint and the canonical text.
@@ -59,11 +59,12 @@ fn named(text: &[u8]) -> (TemplateId, Vec<u8>) {
 type Key = (u32, TemplateId, bool);
 
 /// The catalog against a map that forgets only what the catalog says that it forgets.
-fn the_table_hides_no_first_line(texts: &[&[u8]]) {
-    let mut catalog = Catalog::new(ENTRIES_MAX, SEED);
+fn the_table_hides_no_first_line(texts: &[&[u8]], room: usize) {
+    let mut catalog = Catalog::new(room, SEED);
     let mut model: HashMap<Key, EntryId> = HashMap::new();
     let mut bodies: HashSet<(Key, &[u8])> = HashSet::new();
     let mut subject = Subject::default();
+    let mut families: HashSet<EntryId> = HashSet::new();
     for text in texts {
         // The first byte says where the text comes from.
         let (control, text) = text.split_first().map_or((0, *text), |(control, text)| (*control, text));
@@ -81,15 +82,31 @@ fn the_table_hides_no_first_line(texts: &[&[u8]]) {
             }
             None => {
                 assert_eq!(model.get(&key), None, "a known template was taken for a new one");
-                while let Some(victim) = catalog.victim() {
-                    catalog.evict(victim);
-                    model.retain(|_, entry| *entry != victim);
-                    bodies.retain(|(key, _)| model.contains_key(key));
+                let mut make_room = |catalog: &mut Catalog, model: &mut HashMap<Key, EntryId>| {
+                    while let Some(victim) = catalog.victim() {
+                        catalog.evict(victim);
+                        families.remove(&victim);
+                        model.retain(|_, entry| *entry != victim);
+                        bodies.retain(|(key, _)| model.contains_key(key));
+                    }
+                };
+                make_room(&mut catalog, &mut model);
+                let entry = catalog.insert(query);
+                model.insert(key, entry);
+                if let Some(founding) = catalog.relate(entry) {
+                    make_room(&mut catalog, &mut model);
+                    if let Some((family, seeds)) = catalog.found(founding) {
+                        families.insert(family);
+                        seeds.into_iter().for_each(|seed| catalog.adopt(seed, family));
+                    }
                 }
-                model.insert(key, catalog.insert(query));
             }
         }
         bodies.insert((key, text));
-        assert_eq!(catalog.len(), model.len());
+        assert_eq!(catalog.len(), model.len() + families.len());
+        for entry in model.values() {
+            let counted = catalog.counted(*entry);
+            assert!(counted == *entry || families.contains(&counted), "counted with an entry that is gone");
+        }
     }
 }
