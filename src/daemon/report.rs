@@ -116,6 +116,7 @@ impl fmt::Display for Books<'_> {
         row(f, "  still held", grouped(ledger.lines_open.0 + ledger.lines_partial.0), "")?;
         row(f, "  unaccounted for", grouped(ledger.conservation_error), "must be 0")?;
         row(f, "templates", grouped(ledger.templates), "")?;
+        row(f, "loops", grouped(ledger.loops), "")?;
         row(f, "records out", grouped(ledger.records_out), &size(ledger.bytes_out.0))
     }
 }
@@ -135,6 +136,7 @@ pub fn books_as_json(ledger: &Ledger, seconds: f64) -> Value {
         "summaries": ledger.summaries,
         "notices": ledger.notices,
         "templates": ledger.templates,
+        "loops": ledger.loops,
         "conservation_error": ledger.conservation_error,
         "seconds": (seconds * 1000.0).round() / 1000.0,
     })

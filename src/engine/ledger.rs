@@ -64,6 +64,8 @@ pub struct Ledger {
     pub notices: u64,
     /// Entries, (stream, template), ever made.
     pub templates: u64,
+    /// Loops ever opened.
+    pub loops: u64,
     /// Summed over the streams, each without its sign so that two errors cannot hide each other.
     pub conservation_error: u64,
 }

@@ -2,7 +2,7 @@
 //! a made-up clock.
 //!
 //! A line is born, judged and counted here, on one thread, in warm cache:
-//! chunk → [`frame`] → [`mod@line`] → [`template`] → [`storm`] → [`record`], with the [`ledger`] beside it.
+//! chunk → [`frame`] → [`mod@line`] → [`template`] → [`storm`] → [`cycle`] → [`record`], with the [`ledger`] beside it.
 //! Invariant: every accepted line is in exactly one record or in a window that is still open.
 //! What must survive a `kill -9` is handed out as plain data ([`state`]), and an engine can be rebuilt from it.
 //! Limits: `templates_max` entries; `memory_max` bytes, above which windows close early.
@@ -11,6 +11,7 @@
 pub mod chronicle;
 pub mod chunk;
 pub mod core;
+pub mod cycle;
 pub mod frame;
 pub mod ledger;
 pub mod line;
@@ -27,6 +28,7 @@ use self::chunk::{Chunk, OriginId};
 use self::core::kept::Parts;
 pub use self::core::{Clock, Options};
 use self::core::{Core, StreamId};
+use self::cycle::LoopView;
 use self::frame::{Format, Framer, IoStream};
 use self::ledger::Ledger;
 use self::line::Line;
@@ -402,6 +404,16 @@ impl Engine {
     /// Takes the filled batch and leaves `empty`, whose memory is used again.
     pub fn take_batch(&mut self, empty: Batch) -> Batch {
         self.core.take_batch(empty)
+    }
+
+    /// The loops that are open, with the names of their streams.
+    pub fn loops(&self) -> impl Iterator<Item = (&str, LoopView)> {
+        self.core.loops()
+    }
+
+    /// The last loops that have closed, the oldest first: as many as [`cycle::Limits::closed_max`] says.
+    pub fn loops_closed(&self) -> impl Iterator<Item = (&str, &LoopView)> {
+        self.core.loops_closed()
     }
 
     /// The books, balanced now.

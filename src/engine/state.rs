@@ -100,6 +100,8 @@ pub struct Totals {
     pub notices: u64,
     /// Entries ever made.
     pub templates: u64,
+    /// Loops ever opened.
+    pub loops: u64,
     /// The number that the next episode gets.
     pub next_episode: u64,
     /// The number that the next window gets.

@@ -43,11 +43,12 @@ fn code(kind: Kind) -> u8 {
         Kind::Line => 0,
         Kind::Summary => 1,
         Kind::Notice => 2,
+        Kind::Loop => 3,
     }
 }
 
 fn kind(code: u8) -> Option<Kind> {
-    [Kind::Line, Kind::Summary, Kind::Notice].into_iter().find(|&kind| self::code(kind) == code)
+    [Kind::Line, Kind::Summary, Kind::Notice, Kind::Loop].into_iter().find(|&kind| self::code(kind) == code)
 }
 
 /// What stands beside the messages.

@@ -423,6 +423,7 @@ fn prepare(
     }
     connection.pragma_update_and_check(None, "max_page_count", shares.pages.cast_signed(), |_| Ok(()))?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    schema::complete(&transaction)?;
     schema::write_meta(&transaction, meta)?;
     for lane in lanes {
         rows::put_lane(&transaction, lane)?;

@@ -10,6 +10,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::schema::TALLY;
 use crate::engine::ledger::Account;
 use crate::engine::record::LaneId;
 use crate::engine::state::{Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState, Totals};
@@ -224,9 +225,18 @@ pub(super) fn read_changes(connection: &Connection) -> Result<Changes, RowError>
             next_episode: row.u64()?,
             next_window: row.u64()?,
             next_seq: row.u64()?,
+            ..changes.totals
         };
         Ok(())
     })?;
+    if connection.table_exists(None, TALLY)? {
+        each(connection, TALLY, |row| {
+            if row.text()? == LOOPS {
+                changes.totals.loops = row.u64()?;
+            }
+            Ok(())
+        })?;
+    }
     Ok(changes)
 }
 
@@ -344,8 +354,13 @@ fn write_totals(connection: &Connection, totals: &Totals) -> rusqlite::Result<()
         number(totals.next_seq),
     ];
     let sql = "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    put(connection, sql, &columns)
+    put(connection, sql, &columns)?;
+    let columns = [text(LOOPS), number(totals.loops)];
+    put(connection, "INSERT OR REPLACE INTO tally VALUES (?, ?, ?)", &columns)
 }
+
+/// The name of a count in the table `tally`.
+const LOOPS: &str = "loops";
 
 pub(super) fn write_positions(
     connection: &Connection,

@@ -15,7 +15,7 @@ use super::rows::{self, Reader, RowError};
 pub(super) const FORMAT: u32 = 1;
 
 /// The tables, each with the statement that makes it and the columns of its key.
-pub(super) const TABLES: [(&str, &str, &[&str]); 9] = [
+pub(super) const TABLES: [(&str, &str, &[&str]); 10] = [
     // One row: which store this is, and how it was left.
     (
         "meta",
@@ -90,7 +90,18 @@ pub(super) const TABLES: [(&str, &str, &[&str]); 9] = [
          next_window INTEGER NOT NULL, next_seq INTEGER NOT NULL, checksum INTEGER NOT NULL) STRICT",
         &["id"],
     ),
+    // What else is counted over restarts, by name.
+    (
+        TALLY,
+        "CREATE TABLE tally (name TEXT PRIMARY KEY, count INTEGER NOT NULL, checksum INTEGER NOT NULL) \
+         STRICT, WITHOUT ROWID",
+        &["name"],
+    ),
 ];
+
+/// The table that the first stores do not have. It is made when such a store is opened; versions that do not know it pass
+/// over it, so the format is the same.
+pub(super) const TALLY: &str = "tally";
 
 /// What a database turned out to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,6 +144,16 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "user_version", FORMAT)
 }
 
+/// Makes the tables that a store of an earlier version does not have.
+pub(super) fn complete(connection: &Connection) -> rusqlite::Result<()> {
+    for (_, sql, _) in TABLES.into_iter().filter(|(name, ..)| *name == TALLY) {
+        if !connection.table_exists(None, TALLY)? {
+            connection.execute_batch(sql)?;
+        }
+    }
+    Ok(())
+}
+
 /// Looks whether the tables are there as they should be. Tables beyond them are the user's.
 pub(super) fn look(connection: &Connection) -> rusqlite::Result<Found> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -155,7 +176,8 @@ pub(super) fn look(connection: &Connection) -> rusqlite::Result<Found> {
                 row.get(0)
             })
             .optional()?;
-        if sql.as_deref() != Some(want) {
+        let is_older = sql.is_none() && name == TALLY;
+        if sql.as_deref() != Some(want) && !is_older {
             return Ok(Found::Strange("a table is missing or is not as it was made"));
         }
     }

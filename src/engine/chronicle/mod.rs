@@ -13,7 +13,7 @@ pub mod story;
 
 use std::collections::HashMap;
 
-use self::numbers::Numbers;
+use self::numbers::{Numbers, Said};
 use self::series::{Series, Span, Total};
 use super::line::level::Level;
 use super::storm::Limits;
@@ -213,12 +213,12 @@ impl Chronicle {
         row.measured.1 <= numbers::PER_BUCKET
     }
 
-    /// Takes in the numbers of the line that came last: `text` is what its template was made from, `slots` are its
-    /// variables.
-    pub fn measure(&mut self, entry: EntryId, text: &[u8], slots: &Slots) {
+    /// Takes in the numbers of the line that came last: `subject` is the part of `text` that its template was made from,
+    /// and `slots` are the variables of that.
+    pub fn measure(&mut self, entry: EntryId, text: &[u8], subject: &[u8], slots: &Slots) {
         let row = self.by_entry.get(entry.0 as usize).copied().flatten();
         let (Some(row), Some(span)) = (row, &self.span) else { return };
-        self.numbers.observe(row, text, slots, span, self.current.1);
+        self.numbers.observe(row, Said { text, subject, slots }, span, self.current.1);
     }
 
     #[cold]

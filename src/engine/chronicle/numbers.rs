@@ -41,6 +41,17 @@ pub struct Numbers {
     name: Vec<u8>,
 }
 
+/// What one line says.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// Its text.
+    pub text: &'a [u8],
+    /// The part that its template was made from.
+    pub subject: &'a [u8],
+    /// The variables of that part.
+    pub slots: &'a Slots,
+}
+
 #[derive(Debug)]
 struct Field {
     row: u32,
@@ -106,10 +117,10 @@ impl Moved {
 }
 
 impl Numbers {
-    /// Takes in the numbers of one line: `text` is what its template was made from, and `slots` are its variables.
-    pub fn observe(&mut self, row: u32, text: &[u8], slots: &Slots, span: &Span, bucket: usize) {
+    /// Takes in the numbers of one line.
+    pub fn observe(&mut self, row: u32, said: Said<'_>, span: &Span, bucket: usize) {
         let mut reader = std::mem::take(&mut self.reader);
-        let form = reader.read(text, &mut |name, value| {
+        let form = reader.read(said.text, &mut |name, value| {
             if !matches!(value.kind, Kind::Number | Kind::Text) || is_id(name) {
                 return;
             }
@@ -121,10 +132,10 @@ impl Numbers {
         if form != Form::Prose {
             return;
         }
-        for slot in slots.as_slice() {
+        for slot in said.slots.as_slice() {
             let mut name = std::mem::take(&mut self.name);
             let (start, end) = (slot.start as usize, slot.end as usize);
-            if let Some(quantity) = in_prose(text, start, end, &mut name) {
+            if let Some(quantity) = in_prose(said.subject, start, end, &mut name) {
                 self.take(row, &name, quantity, span, bucket);
             }
             self.name = name;
@@ -406,7 +417,8 @@ mod tests {
         for (second, text) in texts.into_iter().enumerate() {
             let bucket = span.bucket(second as i64);
             Mask::new(1).fingerprint(text.as_bytes(), &mut slots);
-            numbers.observe(0, text.as_bytes(), &slots, &span, bucket);
+            let text = text.as_bytes();
+            numbers.observe(0, Said { text, subject: text, slots: &slots }, &span, bucket);
         }
         numbers.moved(&span, onset)
     }
@@ -472,7 +484,8 @@ mod tests {
         let mut numbers = Numbers::default();
         let span = Span::new(0);
         for n in 0..2_000 {
-            numbers.observe(n, b"took=5ms", &Slots::default(), &span, 0);
+            let said = Said { text: b"took=5ms", subject: b"took=5ms", slots: &Slots::default() };
+            numbers.observe(n, said, &span, 0);
         }
         assert_eq!(numbers.fields.len(), FIELDS_MAX);
     }

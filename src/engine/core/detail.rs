@@ -25,9 +25,20 @@ pub(super) fn write(data: &impl Serialize, out: &mut Vec<u8>) {
 
 /// Reads what [`write`] has written. `None` for all other bytes.
 pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    postcard::from_bytes(data(bytes)?).ok()
+}
+
+/// Reads a pair of which earlier versions of this program have written the first part alone.
+pub(super) fn read_extended<'a, T: Deserialize<'a>, U: Deserialize<'a>>(
+    bytes: &'a [u8],
+) -> Option<(T, Option<U>)> {
+    let (first, rest) = postcard::take_from_bytes(data(bytes)?).ok()?;
+    Some((first, postcard::from_bytes(rest).ok()))
+}
+
+fn data(bytes: &[u8]) -> Option<&[u8]> {
     let (head, data) = bytes.split_at_checked(HEAD)?;
-    let is_ours = head[0] == VERSION && head[1..] == xxh3_64(data).to_le_bytes();
-    if is_ours { postcard::from_bytes(data).ok() } else { None }
+    (head[0] == VERSION && head[1..] == xxh3_64(data).to_le_bytes()).then_some(data)
 }
 
 #[cfg(test)]
@@ -48,6 +59,16 @@ mod tests {
             assert_eq!(read::<Data<'_>>(&damaged), None, "byte {at}");
             assert_eq!(read::<Data<'_>>(&bytes[..at]), None, "cut at {at}");
         }
+    }
+
+    #[test]
+    fn what_was_written_before_there_was_a_second_part_is_read() {
+        let mut bytes = Vec::new();
+        write(&("text", 7u64), &mut bytes);
+        assert_eq!(read_extended::<Data<'_>, Option<u8>>(&bytes), Some((("text", 7), None)));
+        write(&(("text", 7u64), Some(3u8)), &mut bytes);
+        assert_eq!(read_extended::<Data<'_>, Option<u8>>(&bytes), Some((("text", 7), Some(Some(3)))));
+        assert_eq!(read::<Data<'_>>(&bytes), Some(("text", 7)), "and the other way round");
     }
 
     proptest! {

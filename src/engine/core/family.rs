@@ -20,6 +20,7 @@ impl Core {
                 None => {}
             }
             if let Some((family, seeds)) = self.catalog.found(founding) {
+                self.chronicle_begins(family, line.text, line);
                 // Its first lines are those of its seeds.
                 self.storms.begin_known(family, line.log_time);
                 for seed in seeds {
@@ -30,6 +31,10 @@ impl Core {
                 }
             }
         }
-        self.catalog.counted(entry)
+        let counted = self.catalog.counted(entry);
+        // A loop is a loop whatever the names in it: the family speaks of all that its members speak of.
+        let tags = self.catalog.entry(counted).tags | self.catalog.entry(entry).tags;
+        self.catalog.tag(counted, tags);
+        counted
     }
 }

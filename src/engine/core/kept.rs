@@ -51,6 +51,8 @@ pub(super) struct StreamDetail<'a> {
 pub(super) struct Told {
     pub(super) account: Account,
     pub(super) held_back: Lines,
+    /// Changes where loops did without a line.
+    pub(super) loops: u64,
 }
 
 impl Core {
@@ -117,14 +119,14 @@ impl Core {
         totals.bytes_out = self.encoder.bytes_out().0;
         totals.next_seq = self.encoder.next_seq();
         (totals.summaries, totals.notices) = (self.summaries, self.notices);
-        totals.templates = self.catalog.ever();
+        (totals.templates, totals.loops) = (self.catalog.ever(), self.loops.ever());
         (totals.next_episode, totals.next_window) = self.storms.next_numbers();
     }
 }
 
 impl Stream {
     fn telling(&self) -> Told {
-        Told { account: self.account, held_back: self.held_back() }
+        Told { account: self.account, held_back: self.held_back(), loops: self.cycle.revision() }
     }
 
     fn hand_out(&mut self, parts: &Parts<'_>, now: Now, state: &mut StreamState) {
@@ -144,6 +146,7 @@ impl Stream {
             novelty: self.novelty.kept(now),
             shed: self.shed.kept(now),
         };
-        detail::write(&detail, &mut state.detail);
+        // Behind the rest, where a version of this program that knows of no loops does not look.
+        detail::write(&(detail, self.cycle.kept(now)), &mut state.detail);
     }
 }

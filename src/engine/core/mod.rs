@@ -2,28 +2,31 @@
 //!
 //! Invariant: each line that enters [`Core::on_line`] is encoded, or counted in a window or flood, before it returns.
 
+mod chronicle;
 mod detail;
 mod family;
 pub mod kept;
+mod loops;
 mod notices;
+mod options;
 mod pressure;
 mod restore;
 mod unclaimed;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use self::kept::Told;
+pub use self::options::{Clock, Options};
 use self::unclaimed::Unclaimed;
-use super::chronicle::story::Story;
-use super::chronicle::{self, Chronicle};
+use super::chronicle::Chronicle;
+use super::cycle::{Cycle, Loops};
 use super::frame::IoStream;
 use super::ledger::{Account, Ledger};
 use super::line::{Line, level, multiline};
+use super::record::Batch;
 use super::record::encode::{Encoder, Label};
 use super::record::envelope::{Envelope, Place};
 use super::record::identity::Identity;
-use super::record::{Batch, LaneId};
 use super::state::EpisodeKey;
 use super::storm::novelty::{Newcomer, Novelty};
 use super::storm::shed::Shed;
@@ -32,53 +35,6 @@ use super::storm::{Collapse, Limits, Observed, Pressure, Storms, Verdict};
 use super::template::catalog::{Catalog, Entry, EntryId, Found, Query, Sighting};
 use crate::units::{Bytes, Lines, Monotonic, Now, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
-
-/// What the engine is made with.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The limits of folding.
-    pub storm: Limits,
-    /// The most memory that the engine's tables may take.
-    pub memory_max: Bytes,
-    /// The largest record.
-    pub record_max: Bytes,
-    /// The lane that numbers the records.
-    pub lane: LaneId,
-    /// Seeds the hashes of this process; unpredictable from outside.
-    pub seed: u64,
-    /// Who sends.
-    pub identity: Identity,
-    /// Whether to remember what happened when, for people who ask afterwards.
-    pub chronicle: bool,
-    /// By which clock deadlines come.
-    pub clock: Clock,
-}
-
-/// By which clock windows, episodes and loops end when nothing more is heard of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Clock {
-    /// By the time of arrival: live.
-    #[default]
-    Arrival,
-    /// By the newest log time of all streams, whatever the time of arrival: old files are read in seconds, and what
-    /// happened in them took hours. See [`Core::log_clock`].
-    Log,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            storm: Limits::default(),
-            memory_max: Bytes(24 << 20),
-            record_max: Bytes(900_000),
-            lane: LaneId(0),
-            seed: 0,
-            identity: Identity::default(),
-            chronicle: false,
-            clock: Clock::Arrival,
-        }
-    }
-}
 
 /// One stream: a standard stream of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +50,7 @@ pub struct Core {
     past: Account,
     catalog: Catalog,
     storms: Storms,
+    loops: Loops,
     encoder: Encoder,
     limits: Limits,
     memory_max: Bytes,
@@ -129,13 +86,18 @@ struct Stream {
     account: Account,
     novelty: Novelty,
     shed: Shed,
+    cycle: Cycle,
     /// What was last handed out of it.
     told: Option<Told>,
 }
 
 impl Stream {
     fn size(&self) -> usize {
-        size_of::<Stream>() + self.envelope.size() + self.novelty.size() + self.shed.size()
+        size_of::<Stream>()
+            + self.envelope.size()
+            + self.novelty.size()
+            + self.shed.size()
+            + self.cycle.size()
     }
 
     /// Lines that are counted but not told yet, but for those in windows.
@@ -153,6 +115,7 @@ impl Core {
             past: Account::default(),
             catalog: Catalog::new(options.storm.templates_max, options.seed),
             storms: Storms::new(options.storm.clone()),
+            loops: Loops::new(options.loops, options.storm.pace()),
             encoder: Encoder::new(options.lane, 1, options.record_max),
             chronicle: options.chronicle.then(|| Box::new(Chronicle::new(&options.storm))),
             clock: options.clock,
@@ -187,6 +150,7 @@ impl Core {
             account: Account::default(),
             novelty: Novelty::new(self.limits.novelty_per_second, self.limits.summary_every),
             shed: Shed::default(),
+            cycle: Cycle::default(),
             told: None,
         };
         if let Some(vacant) = self.vacant.pop() {
@@ -202,6 +166,7 @@ impl Core {
         for entry in self.catalog.entries_of(id.0) {
             self.evict(entry, ClosedBy::End);
         }
+        self.close_loops(id, ClosedBy::End);
         let stream = &mut self.streams[id.0 as usize];
         self.notices += stream.tell_floods(&mut self.encoder, None);
         if stream.told.take().is_some() {
@@ -251,30 +216,16 @@ impl Core {
         }
     }
 
-    /// What stands for the time of arrival under [`Clock::Log`]: how far the newest log time is behind the first.
-    pub fn log_clock(&self) -> Monotonic {
-        self.log_times
-            .map_or(Monotonic::default(), |[first, newest]| Monotonic::default() + newest.since(first))
-    }
-
-    fn turn_log_clock(&mut self, log_time: Timestamp, now: Now) -> Now {
-        let [_, newest] = self.log_times.get_or_insert([log_time; 2]);
-        *newest = log_time.max(*newest);
-        Now { arrival: self.log_clock(), ..now }
-    }
-
     /// A line whose entry is known.
     #[inline]
     fn on_found(&mut self, id: StreamId, found: Found, query: Query<'_>, line: &Line<'_>, now: Now) {
-        if let Some(chronicle) = &mut self.chronicle
-            && chronicle.line(Some(found.entry), line.log_time)
-        {
-            chronicle.measure(found.entry, query.text, self.catalog.slots(query.text, found.sighting));
+        if self.chronicle.is_some() {
+            self.remember(found, query.text, line);
         }
         if query.foldable {
             self.on_known(id, found, line, query.text, now);
         } else {
-            self.forward(id, found.entry, line);
+            self.on_unfolded(id, found, line, query.text, now);
         }
     }
 
@@ -284,7 +235,7 @@ impl Core {
             return self.shed(id, line, text, now);
         }
         let counted = self.catalog.counted(found.entry);
-        let failing = self.catalog.entry(counted).failing;
+        let &Entry { failing, tags, .. } = self.catalog.entry(counted);
         if let Some(closed_by) = self.storms.is_due(counted, failing, line.log_time) {
             self.close(counted, closed_by);
         }
@@ -300,15 +251,27 @@ impl Core {
             Verdict::Forward => self.forward(id, found.entry, line),
             Verdict::Fold => self.measure(found, counted, text),
         }
+        if tags != 0 || self.storms.is_storming(counted) || self.loops.is_listening() {
+            self.cycle(id, counted, line, text, now);
+        }
+    }
+
+    /// A line of a known template in a stream that is never folded.
+    #[inline]
+    fn on_unfolded(&mut self, id: StreamId, found: Found, line: &Line<'_>, text: &[u8], now: Now) {
+        self.forward(id, found.entry, line);
+        if self.catalog.entry(found.entry).tags != 0 || self.loops.is_listening() {
+            self.cycle(id, found.entry, line, text, now);
+        }
     }
 
     /// A line whose template this process has not seen in its stream; an earlier one may have.
     #[cold]
     fn on_unknown(&mut self, id: StreamId, query: Query<'_>, line: &Line<'_>, now: Now) {
-        match self.catalog.claim(query) {
-            Some(found) => self.on_found(id, found, query, line, now),
-            None => self.on_new(id, query, line, now),
-        }
+        self.streams[id.0 as usize].cycle.begin(line.offset, line.log_time);
+        let Some(found) = self.catalog.claim(query) else { return self.on_new(id, query, line, now) };
+        self.catalog.tag(found.entry, self.loops.tags(query.text).0);
+        self.on_found(id, found, query, line, now);
     }
 
     /// The first line of a template in its stream.
@@ -324,16 +287,16 @@ impl Core {
         if stream.collapse != Collapse::Never && !stream.novelty.admits(newcomer) {
             let due = stream.novelty.deadline();
             self.next_flood = self.next_flood.into_iter().chain(due).min();
-            if let Some(chronicle) = &mut self.chronicle {
-                chronicle.line(None, line.log_time);
-            }
+            self.remember_nameless(line);
             return;
         }
         if let Some(victim) = self.catalog.victim() {
             self.evict(victim, ClosedBy::Evicted);
         }
         let entry = self.catalog.insert(query);
-        self.chronicle_begins(entry, query.text, line);
+        self.remember_first(entry, query.text, line);
+        let tags = self.loops.tags(query.text);
+        self.catalog.tag(entry, tags.0);
         self.storms.begin(entry, line.log_time);
         let counted = if query.foldable { self.join_family(entry, line) } else { entry };
         let failing = self.catalog.entry(counted).failing;
@@ -348,23 +311,9 @@ impl Core {
             line: folded(line, now),
         });
         self.forward(id, entry, line);
-    }
-
-    fn chronicle_begins(&mut self, id: EntryId, text: &[u8], line: &Line<'_>) {
-        let Some(chronicle) = &mut self.chronicle else { return };
-        let entry = self.catalog.entry(id);
-        chronicle.begin(chronicle::Newcomer {
-            entry: id,
-            stream: entry.stream,
-            template: entry.template,
-            parse_error: entry.parse_error.is_some(),
-            level: entry.level,
-            failing: entry.failing,
-            canonical: self.catalog.canonical(),
-            text,
-            log_time: line.log_time,
-        });
-        chronicle.line(Some(id), line.log_time);
+        if !tags.is_none() || self.loops.is_listening() {
+            self.cycle_first(id, counted, line, query.text, now);
+        }
     }
 
     fn forward(&mut self, id: StreamId, entry: EntryId, line: &Line<'_>) {
@@ -398,7 +347,8 @@ impl Core {
 
     /// When something closes by the arrival clock.
     pub fn deadline(&self) -> Option<Monotonic> {
-        let others = self.next_flood.into_iter().chain(self.unclaimed_deadline());
+        let others =
+            self.next_flood.into_iter().chain(self.unclaimed_deadline()).chain(self.loops.deadline());
         self.storms.deadline().into_iter().chain(others).min()
     }
 
@@ -410,6 +360,9 @@ impl Core {
         }
         if self.next_flood.is_some_and(|due| due <= now.arrival) {
             self.tell_floods(Some(now.arrival));
+        }
+        if self.loops.deadline().is_some_and(|due| due <= now.arrival) {
+            self.tell_loops(now.arrival);
         }
         if self.unclaimed_deadline().is_some_and(|due| due <= now.arrival) {
             self.give_up_unclaimed(now);
@@ -428,7 +381,10 @@ impl Core {
             self.close(entry, closed_by);
         }
         // Lines that came between two shares may have opened others.
-        self.leaving.is_empty() && self.storms.open().is_empty() && self.tell_floods(None)
+        self.leaving.is_empty()
+            && self.storms.open().is_empty()
+            && self.tell_floods(None)
+            && self.end_loops(closed_by)
     }
 
     fn close(&mut self, entry: EntryId, closed_by: ClosedBy) {
@@ -458,43 +414,15 @@ impl Core {
 
     fn evict(&mut self, entry: EntryId, closed_by: ClosedBy) {
         self.close(entry, closed_by);
+        let stream = self.catalog.entry(entry).stream as usize;
+        self.streams[stream].cycle.forget(entry);
         self.catalog.evict(entry);
-    }
-
-    /// Closes windows early and forgets cold entries while the tables take more than they may.
-    pub fn relieve(&mut self) {
-        if self.size() as u64 <= self.memory_max.0 {
-            self.catalog.may_grow();
-            return;
-        }
-        self.catalog.stop_growing();
-        // A bounded share each time; the next megabyte brings the next share.
-        let oldest = self.storms.oldest(SHARE);
-        for &entry in &oldest {
-            self.evict(entry, ClosedBy::Pressure);
-        }
-        for _ in oldest.len()..SHARE {
-            let Some(entry) = self.catalog.coldest() else { return };
-            self.evict(entry, ClosedBy::Pressure);
-        }
     }
 
     /// Bytes of memory in use.
     pub fn size(&self) -> usize {
         let streams: usize = self.streams.iter().map(Stream::size).sum();
-        self.catalog.size() + self.storms.size() + streams + self.unclaimed_size()
-    }
-
-    /// What was remembered of all lines so far, if anything.
-    pub fn chronicle(&self) -> Option<&Chronicle> {
-        self.chronicle.as_deref()
-    }
-
-    /// The chronicle put in order.
-    pub fn story(&self) -> Story {
-        let names: Vec<Arc<str>> =
-            self.streams.iter().map(|stream| Arc::clone(&stream.envelope.key)).collect();
-        self.chronicle.as_ref().map(|chronicle| chronicle.story(&names)).unwrap_or_default()
+        self.catalog.size() + self.storms.size() + self.loops.size() + streams + self.unclaimed_size()
     }
 
     /// The records made so far.
@@ -519,6 +447,7 @@ impl Core {
             summaries: self.summaries,
             notices: self.notices,
             templates: self.catalog.ever(),
+            loops: self.loops.ever(),
             ..Ledger::default()
         };
         ledger.add(self.past, Lines(0));

@@ -1,8 +1,9 @@
-//! Pressure: giving up detail while records find no room (`delivery.md` R6), and never a count.
+//! Pressure: giving up detail while records find no room (`delivery.md` R6) or memory is short, and never a count.
 
-use super::{Core, StreamId};
+use super::{Core, SHARE, StreamId};
 use crate::engine::line::Line;
 use crate::engine::storm::novelty::Newcomer;
+use crate::engine::storm::window::ClosedBy;
 use crate::engine::storm::{Collapse, Pressure};
 use crate::engine::template::catalog::{Found, Sighting};
 use crate::units::Now;
@@ -48,5 +49,23 @@ impl Core {
         };
         stream.shed.count(line, self.limits.summary_every);
         self.next_flood = self.next_flood.into_iter().chain(stream.shed.deadline()).min();
+    }
+
+    /// Closes windows early and forgets cold entries while the tables take more than they may.
+    pub fn relieve(&mut self) {
+        if self.size() as u64 <= self.memory_max.0 {
+            self.catalog.may_grow();
+            return;
+        }
+        self.catalog.stop_growing();
+        // A bounded share each time; the next megabyte brings the next share.
+        let oldest = self.storms.oldest(SHARE);
+        for &entry in &oldest {
+            self.evict(entry, ClosedBy::Pressure);
+        }
+        for _ in oldest.len()..SHARE {
+            let Some(entry) = self.catalog.coldest() else { return };
+            self.evict(entry, ClosedBy::Pressure);
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::kept::{StreamDetail, Told};
 use super::unclaimed::Left;
 use super::{Core, Options, StreamId, detail};
+use crate::engine::cycle::kept::KeptCycle;
 use crate::engine::frame::{self, Format};
 use crate::engine::ledger::Account;
 use crate::engine::line::kept::KeptClock;
@@ -32,6 +33,7 @@ impl Core {
         core.past = totals.past;
         (core.summaries, core.notices) = (totals.summaries, totals.notices);
         core.catalog.carry_in(totals.templates);
+        core.loops.carry_in(totals.loops);
         core.storms.carry_in(totals.next_episode, totals.next_window);
         core.unclaimed.since = now;
         for state in changes.streams.iter().chain(&missing_streams(&changes)) {
@@ -48,13 +50,16 @@ impl Core {
     }
 
     fn take_back_stream(&mut self, state: &StreamState, now: Now, complaints: &mut Vec<String>) {
-        let detail = detail::read::<StreamDetail<'_>>(&state.detail);
+        let detail = detail::read_extended::<StreamDetail<'_>, Option<KeptCycle<'_>>>(&state.detail);
+        let (detail, loops) = detail.unzip();
         let place = detail.as_ref().map(|detail| detail.place.clone().into_owned()).unwrap_or_default();
         let iostream = detail.as_ref().map(|detail| detail.iostream);
         let id = self.open_stream(&state.key, iostream.unwrap_or_default(), &place, Collapse::default());
         let stream = &mut self.streams[id.0 as usize];
         stream.account = state.account;
-        stream.told = Some(Told { account: state.account, held_back: state.held_back });
+        stream.cycle.take_back(loops.flatten().flatten(), now, &mut self.loops);
+        let loops = stream.cycle.revision();
+        stream.told = Some(Told { account: state.account, held_back: state.held_back, loops });
         let mut left = Left {
             stream: id,
             iostream,
@@ -151,12 +156,14 @@ fn tame(changes: &mut Changes) {
         summaries,
         notices,
         templates,
+        loops,
         next_episode,
         next_window,
         next_seq,
     } = &mut changes.totals;
     account(past);
-    for number in [bytes_in, bytes_out, summaries, notices, templates, next_episode, next_window, next_seq] {
+    let counts = [bytes_in, bytes_out, summaries, notices, templates, loops];
+    for number in counts.into_iter().chain([next_episode, next_window, next_seq]) {
         *number = (*number).min(u64::MAX / 2);
     }
 }

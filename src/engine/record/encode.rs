@@ -20,7 +20,7 @@ use crate::units::{Bytes, Lines, Timestamp};
 /// Numbers records and writes them into the current batch.
 #[derive(Debug)]
 pub struct Encoder {
-    batch: Batch,
+    pub(super) batch: Batch,
     next_seq: u64,
     /// `<lane>-`, as it stands in every id.
     lane_text: Vec<u8>,
@@ -102,8 +102,8 @@ impl Encoder {
             self.raw(b",");
         }
         self.identity(envelope, Kind::Line);
-        self.template(b",\"template\":\"", label.map(|label| label.template));
-        self.template(b",\"family\":\"", label.and_then(|label| label.family));
+        self.template(",\"template\":\"", label.map(|label| label.template));
+        self.template(",\"family\":\"", label.and_then(|label| label.family));
         self.raw(&envelope.instance);
         self.oddities(line, message, extra.len() != line.extra.len());
         self.end(start, envelope, Kind::Line, Lines(1), line.time);
@@ -121,7 +121,7 @@ impl Encoder {
         self.message(summary.text, EXAMPLE_ROOM);
         self.log(envelope, label.level, summary.first_offset);
         self.identity(envelope, Kind::Summary);
-        self.template(b",\"template\":\"", Some(label.template));
+        self.template(",\"template\":\"", Some(label.template));
         if let Some(family) = family {
             self.raw(b",\"pattern\":");
             json::string(&mut self.batch.bytes, shortened(&family.shown()));
@@ -182,7 +182,7 @@ impl Encoder {
         self.end(start, envelope, Kind::Notice, notice.count, notice.time);
     }
 
-    fn begin(&mut self, time: Timestamp) -> usize {
+    pub(super) fn begin(&mut self, time: Timestamp) -> usize {
         let start = self.batch.bytes.len();
         self.raw(b"{\"@timestamp\":\"");
         self.face.write(&mut self.batch.bytes, time);
@@ -190,7 +190,7 @@ impl Encoder {
     }
 
     /// Writes `message` and says how the text suffered.
-    fn message<'t>(&mut self, text: &'t [u8], room: usize) -> Message<'t> {
+    pub(super) fn message<'t>(&mut self, text: &'t [u8], room: usize) -> Message<'t> {
         self.raw(b"\",\"message\":\"");
         // Bytes that are not UTF-8 cost up to 7.4 times their size: a six-byte escape here, base64 beside it.
         let text_room =
@@ -200,7 +200,7 @@ impl Encoder {
         Message { kept: &text[..taken], whole: text }
     }
 
-    fn log(&mut self, envelope: &Envelope, level: Option<Level>, offset: u64) {
+    pub(super) fn log(&mut self, envelope: &Envelope, level: Option<Level>, offset: u64) {
         if let Some(level) = level {
             self.word("\"level\":\"", level.as_str());
             self.raw(b",");
@@ -210,7 +210,7 @@ impl Encoder {
         self.raw(&envelope.origin);
     }
 
-    fn identity(&mut self, envelope: &Envelope, kind: Kind) {
+    pub(super) fn identity(&mut self, envelope: &Envelope, kind: Kind) {
         self.raw(b"\"squall\":{\"v\":1,\"kind\":\"");
         self.raw(kind.as_str().as_bytes());
         self.raw(b"\",\"id\":\"");
@@ -219,11 +219,16 @@ impl Encoder {
         self.raw(&envelope.stream);
     }
 
-    fn template(&mut self, name: &[u8], template: Option<TemplateId>) {
+    fn template(&mut self, name: &str, template: Option<TemplateId>) {
         let Some(template) = template else { return };
-        self.raw(name);
+        self.hex(name, template.0);
+    }
+
+    /// A name of 128 bits.
+    pub(super) fn hex(&mut self, name: &str, number: u128) {
+        self.raw(name.as_bytes());
         let mut hex = [0u8; 32];
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(template.0.to_be_bytes()) {
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(number.to_be_bytes()) {
             pair.copy_from_slice(&HEX_PAIRS[usize::from(byte)]);
         }
         self.raw(&hex);
@@ -304,7 +309,14 @@ impl Encoder {
         self.raw(b"]");
     }
 
-    fn end(&mut self, start: usize, envelope: &Envelope, kind: Kind, lines: Lines, time: Timestamp) {
+    pub(super) fn end(
+        &mut self,
+        start: usize,
+        envelope: &Envelope,
+        kind: Kind,
+        lines: Lines,
+        time: Timestamp,
+    ) {
         self.raw(b"}}");
         let end = self.batch.bytes.len();
         debug_assert!(end - start <= self.record_max, "a record of {} bytes", end - start);
@@ -314,23 +326,23 @@ impl Encoder {
         self.next_seq += 1;
     }
 
-    fn raw(&mut self, piece: &[u8]) {
+    pub(super) fn raw(&mut self, piece: &[u8]) {
         self.batch.bytes.extend_from_slice(piece);
     }
 
-    fn field(&mut self, name: &str, value: u64) {
+    pub(super) fn field(&mut self, name: &str, value: u64) {
         self.raw(name.as_bytes());
         json::number(&mut self.batch.bytes, value);
     }
 
     /// A word of ours, which needs no escaping.
-    fn word(&mut self, name: &str, word: &str) {
+    pub(super) fn word(&mut self, name: &str, word: &str) {
         self.raw(name.as_bytes());
         self.raw(word.as_bytes());
         self.raw(b"\"");
     }
 
-    fn time(&mut self, name: &str, time: Timestamp) {
+    pub(super) fn time(&mut self, name: &str, time: Timestamp) {
         self.raw(name.as_bytes());
         self.face.write(&mut self.batch.bytes, time);
         self.raw(b"\"");
@@ -347,7 +359,7 @@ impl Encoder {
 }
 
 #[derive(Clone, Copy)]
-struct Message<'t> {
+pub(super) struct Message<'t> {
     kept: &'t [u8],
     whole: &'t [u8],
 }
@@ -368,7 +380,7 @@ const FIXED_MAX: usize = 2 * 1024;
 /// The runtime's extra attributes are kept up to this size; dockerd's are far below.
 const EXTRA_MAX: usize = 16 * 1024;
 /// Room for the message of a summary or notice; examples are capped where they are taken.
-const EXAMPLE_ROOM: usize = 8 * 1024;
+pub(super) const EXAMPLE_ROOM: usize = 8 * 1024;
 
 const HEX_PAIRS: [[u8; 2]; 256] = {
     let digits = b"0123456789abcdef";

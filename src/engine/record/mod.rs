@@ -3,6 +3,7 @@
 //! A record is encoded once, where it is born, straight into the batch's buffer. Outputs never look into it: what
 //! they need to route it stands beside it in [`Meta`].
 
+mod cycle;
 pub mod encode;
 pub mod envelope;
 pub mod identity;
@@ -34,6 +35,8 @@ pub enum Kind {
     Summary,
     /// Something that happened to lines which are not here.
     Notice,
+    /// Templates that come in turn, again and again. It stands for no lines.
+    Loop,
 }
 
 impl Kind {
@@ -43,6 +46,7 @@ impl Kind {
             Kind::Line => "line",
             Kind::Summary => "summary",
             Kind::Notice => "notice",
+            Kind::Loop => "loop",
         }
     }
 }

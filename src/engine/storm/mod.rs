@@ -159,15 +159,10 @@ struct State {
 impl Storms {
     /// No entries yet.
     pub fn new(limits: Limits) -> Storms {
-        let pace = Pace {
-            every: limits.summary_every,
-            every_max: limits.summary_every_max,
-            examples: limits.examples,
-        };
         Storms {
             first: limits.first,
+            pace: limits.pace(),
             limits,
-            pace,
             states: Vec::new(),
             open: Vec::new(),
             next_deadline: None,
@@ -252,6 +247,12 @@ impl Storms {
         }
         self.fold(seen);
         Verdict::Fold
+    }
+
+    /// Whether an entry is storming.
+    #[inline]
+    pub fn is_storming(&self, entry: EntryId) -> bool {
+        self.states.get(entry.0 as usize).is_some_and(|state| state.storming)
     }
 
     fn open_episode(&mut self, entry: EntryId) {
@@ -391,6 +392,11 @@ impl Storms {
 }
 
 impl Limits {
+    /// How often is told what goes on.
+    pub fn pace(&self) -> Pace {
+        Pace { every: self.summary_every, every_max: self.summary_every_max, examples: self.examples }
+    }
+
     /// Lines in [`rate::WINDOW`] seconds at which an entry may enter a storm.
     #[inline]
     fn enter_rate(&self, failing: bool) -> u32 {

@@ -142,7 +142,7 @@ pub struct Pace {
 
 impl Pace {
     /// The interval of a window after `closed` others: 10 s, 30 s, 60 s, then 5 minutes, while the storm lasts.
-    fn interval(self, closed: u32) -> Duration {
+    pub(in crate::engine) fn interval(self, closed: u32) -> Duration {
         const STEPS: [u32; 4] = [1, 3, 6, 30];
         let step = STEPS[(closed as usize).min(STEPS.len() - 1)];
         self.every.saturating_mul(step).min(self.every_max.max(self.every))

@@ -87,6 +87,8 @@ pub struct Entry {
     pub parse_error: Option<&'static str>,
     /// Whether its lines are warn or worse, or speak of failure.
     pub failing: bool,
+    /// What a later stage has found in its first line, as bits; 0 when nothing.
+    pub tags: u8,
     pub(super) touched: bool,
     pub(super) occupied: bool,
     /// The number of the family that it belongs to, or [`NO_FAMILY`].
@@ -235,6 +237,7 @@ impl Catalog {
             level_varies,
             parse_error: query.parse_error,
             failing: level.is_some_and(Level::is_warn_or_worse) || level::speaks_of_failure(query.text),
+            tags: 0,
             touched: true,
             occupied: true,
             family: NO_FAMILY,
@@ -333,6 +336,11 @@ impl Catalog {
         &self.canonical
     }
 
+    /// Keeps what a later stage has found in the first line of an entry.
+    pub fn tag(&mut self, id: EntryId, tags: u8) {
+        self.entries[id.0 as usize].tags = tags;
+    }
+
     /// Entries in the catalog.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()
@@ -418,6 +426,7 @@ impl Entry {
             level_varies: false,
             parse_error: None,
             failing: false,
+            tags: 0,
             touched: false,
             occupied: false,
             family: NO_FAMILY,

@@ -1,6 +1,7 @@
 //! The whole engine with a made-up clock: what `accounting.md` promises, case by case.
 
 mod family;
+mod loops;
 mod pressure;
 mod restart;
 mod traces;

@@ -730,10 +730,11 @@ proptest! {
         });
         let [received, verbatim, summarised, noticed, rest @ ..] = totals;
         let [bytes_in, bytes_out, summaries, notices, templates, next_episode, next_window, next_seq] = rest;
+        let loops = templates;
         let [received, verbatim, summarised, noticed] = [received, verbatim, summarised, noticed].map(Lines);
         let past = super::super::ledger::Account { received, verbatim, summarised, noticed };
         let totals = Totals {
-            past, bytes_in, bytes_out, summaries, notices, templates, next_episode, next_window, next_seq,
+            past, bytes_in, bytes_out, summaries, notices, templates, loops, next_episode, next_window, next_seq,
         };
         let (streams, episodes) = (streams.collect(), episodes.collect());
         let changes = Changes { streams, episodes, totals, ..Changes::default() };
@@ -745,4 +746,74 @@ proptest! {
         engine.finish(ClosedBy::End, now);
         prop_assert_eq!(engine.ledger().lines_open, Lines(0));
     }
+}
+
+/// The records of loops: state and iterations of each.
+fn loops(world: &World) -> Vec<(&str, u64)> {
+    let row = |told: &&Value| told["iterations"].as_u64().expect("a number");
+    world.of("loop").iter().map(|told| (told["state"].as_str().expect("a word"), row(told))).collect()
+}
+
+/// One iteration of a loop that backs off: it is seen by its words alone.
+fn try_again(world: &mut World, second: f64) {
+    world.write(second, "connection to db.example.com:5432 refused");
+    world.write(second + 0.001, "retrying");
+    world.read_all();
+}
+
+#[test]
+fn an_open_loop_survives_a_kill() {
+    let mut world = World::docker();
+    let mut second = 0.0;
+    for attempt in 0..8 {
+        try_again(&mut world, second);
+        second += f64::from(1 << attempt);
+    }
+    world.commit();
+    let before = loops(&world);
+    assert_eq!((world.engine.ledger().loops, world.engine.loops().count()), (1, 1));
+    assert_eq!(before.first(), Some(&("open", 7)));
+
+    // These were read, but not committed: they are read again.
+    try_again(&mut world, second);
+    world.restart(1);
+    assert_eq!((world.engine.ledger().loops, world.engine.loops().count()), (1, 1));
+    world.read_all();
+    world.commit();
+    let (_, open) =
+        world.engine.loops().next().map(|(key, view)| (key.to_owned(), view)).expect("still open");
+    assert_eq!((open.iterations, open.judgement.verdict.as_str()), (9, "exponential"));
+    assert_eq!(open.endpoint.as_deref(), Some("db.example.com:5432"));
+
+    // Without another line it closes by the clock, once, and stays closed over the next kill.
+    world.wait(3_000);
+    world.commit();
+    world.restart(1);
+    world.finish();
+    let after = loops(&world);
+    assert_eq!(after.last(), Some(&("closed", 9)));
+    assert_eq!(after.iter().filter(|(state, _)| *state == "closed").count(), 1, "{after:?}");
+    assert_eq!(world.engine.ledger().loops, 1, "it was not opened again");
+}
+
+#[test]
+fn a_loop_whose_beginning_a_restart_has_cut_off_is_unknown() {
+    #[track_caller]
+    fn check(killed: bool, want: &str) {
+        let mut world = World::docker();
+        world.write(0.0, "hello");
+        world.read_all();
+        world.commit();
+        if killed {
+            world.restart(1);
+        }
+        for attempt in 0..12 {
+            try_again(&mut world, 60.0 + f64::from(attempt) * 5.0);
+        }
+        world.finish();
+        let told = world.of("loop");
+        assert_eq!(told[told.len() - 1]["verdict"], want);
+    }
+    check(false, "constant");
+    check(true, "unknown");
 }

@@ -243,6 +243,7 @@ fn read_meta(record: &[u8], message: &Outgoing<'_>) -> Meta {
     let kind = match json.pointer("/squall/kind").and_then(Value::as_str) {
         Some("summary") => Kind::Summary,
         Some("notice") => Kind::Notice,
+        Some("loop") => Kind::Loop,
         _ => Kind::Line,
     };
     let count = json.pointer("/squall/count").and_then(Value::as_u64);

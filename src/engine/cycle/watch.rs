@@ -1,0 +1,595 @@
+//! What is watched of one stream: its steps, what lies between them, and the loops that are open.
+//!
+//! Invariant: a wording's step exists; a step is a member of at most one open loop.
+//! Limits: those of [`super`], a few KiB a stream; a stream without lines that concern it has none of this.
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::backoff::{self, Judgement};
+use super::detector::{Found, Support};
+use super::lane::{self, Form, Lanes, Place};
+use super::lexicon::Tags;
+use super::open::{Beginning, Open};
+use super::spread::Spread;
+use super::step::{Step, Track, is_worded_alike};
+use super::view::{self, LoopView};
+use super::{Loops, OPEN_MAX, STEPS, Seen, WORDINGS, attempts, endpoint};
+use crate::engine::storm::window::ClosedBy;
+use crate::engine::template::catalog::EntryId;
+use crate::units::{Monotonic, Timestamp};
+
+/// One stream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Watch {
+    /// The entry of each wording, by its number; apart from the rest, because it is searched for each line.
+    #[serde(skip)]
+    entries: Vec<u32>,
+    wordings: Vec<Wording>,
+    pub(super) steps: Vec<Step>,
+    support: Support,
+    lanes: Lanes,
+    pub(super) loops: Vec<Open>,
+    /// When this process began to see the stream, unless it saw its beginning.
+    resumed_at: Option<Timestamp>,
+    /// The number of the next step.
+    next_number: u32,
+}
+
+/// A template that a step is worded in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Wording {
+    template: u128,
+    step: u8,
+    form: Form,
+    /// Lines before this log time are not read.
+    read_at: Timestamp,
+    /// Lines that were read.
+    readings: u8,
+    /// They tell attempts.
+    tells: bool,
+}
+
+impl Watch {
+    pub(super) fn new(resumed_at: Option<Timestamp>) -> Watch {
+        Watch {
+            entries: Vec::new(),
+            wordings: Vec::new(),
+            steps: Vec::new(),
+            support: Support::default(),
+            lanes: Lanes::default(),
+            loops: Vec::new(),
+            resumed_at,
+            next_number: 0,
+        }
+    }
+
+    /// This process begins to see the stream. What is known of it was seen before; whether from its beginning, only the
+    /// earlier process can tell.
+    pub(super) fn resume(&mut self, time: Timestamp) {
+        for at in 0..self.steps.len() {
+            let step = &self.steps[at];
+            let (runs, lines) = (self.is_whole(step, &step.runs), self.is_whole(step, &step.lines));
+            let step = &mut self.steps[at];
+            (step.runs.is_late, step.lines.is_late) = (!runs, !lines);
+        }
+        self.resumed_at = Some(time);
+    }
+
+    /// After a restart no entry is known; wordings are found by their templates.
+    pub(super) fn forget_entries(&mut self) {
+        self.entries = vec![NOBODY; self.wordings.len()];
+    }
+
+    pub(super) fn observe(&mut self, seen: Seen<'_>, shared: &mut Loops) {
+        let known = self.entries.iter().position(|&entry| entry == seen.entry.0);
+        let Some(at) = known.or_else(|| self.admit(seen)) else { return };
+        let Some(&Wording { step, form, read_at, .. }) = self.wordings.get(at) else { return };
+        if seen.time >= read_at {
+            self.read(at, seen, shared);
+        }
+        let lane = match self.lanes.place(seen.text, form) {
+            Place::In(lane) => lane,
+            Place::TooMany => self.join_lanes(),
+        };
+        self.advance(lane, usize::from(step), seen, shared);
+    }
+
+    /// A line of a step.
+    #[inline]
+    fn advance(&mut self, at: usize, step: usize, seen: Seen<'_>, shared: &mut Loops) {
+        let (bit, now) = (1u16 << step, seen.time.0);
+        self.support.line(step);
+        let lane = &mut self.lanes.list[at];
+        let others = lane.seen[step];
+        lane.seen.iter_mut().for_each(|seen| *seen |= bit);
+        if lane.begun & bit == 0 {
+            return self.begin(at, step, seen);
+        }
+        if others & self.support.strong & !bit != 0 {
+            let interval = seconds(now - lane.run_at[step]);
+            let run = std::mem::replace(&mut lane.run[step], 1);
+            lane.seen[step] = 0;
+            lane.run_at[step] = now;
+            self.support.gap(step, others & !bit, run);
+            if !self.turn(at, step, interval, seen, shared) {
+                return;
+            }
+        } else {
+            lane.seen[step] = others & !bit;
+            lane.run[step] = lane.run[step].saturating_add(1);
+        }
+        let step_state = &self.steps[step];
+        let is_lone = step_state.member_of.is_none_or(|index| self.loops[usize::from(index)].is_alone);
+        if is_lone && step_state.tags != 0 {
+            let interval = seconds(now - self.lanes.list[at].line_at[step]);
+            self.repeat(at, step, interval, seen, shared);
+        }
+    }
+
+    /// The first line of a step in a lane.
+    fn begin(&mut self, at: usize, step: usize, seen: Seen<'_>) {
+        let lane = &mut self.lanes.list[at];
+        lane.begun |= 1 << step;
+        lane.seen[step] = 0;
+        lane.run[step] = 1;
+        (lane.run_at[step], lane.line_at[step]) = (seen.time.0, seen.time.0);
+        let state = &mut self.steps[step];
+        state.runs.begin(at, seen.time);
+        state.lines.begin(at, seen.time);
+        let open = state.member_of.and_then(|index| self.loops.get_mut(usize::from(index)));
+        if let Some(open) = open.filter(|open| usize::from(open.anchor) == step) {
+            open.join(seen.time, seen.arrival);
+        }
+    }
+
+    /// Another run of a step: an iteration, where it is the anchor of a loop. False when everything began anew.
+    fn turn(&mut self, at: usize, step: usize, interval: f64, seen: Seen<'_>, shared: &mut Loops) -> bool {
+        if let Some(index) = self.steps[step].member_of.map(usize::from) {
+            let open = &self.loops[index];
+            if open.is_alone || usize::from(open.anchor) != step {
+                return true;
+            }
+            return self.iterate(index, at, step, interval, seen, shared);
+        }
+        let track = &mut self.steps[step].runs;
+        if track.is_led_by(at) && track.sequence.is_broken_by(interval) {
+            track.restart(at, seen.time);
+            return true;
+        }
+        track.push(at, interval, seen.time);
+        if track.turns >= track.next_look.max(u64::from(shared.limits.iterations_min)) {
+            track.next_look = track.turns + (track.turns / 4).clamp(1, 256);
+            self.look_for_several(seen, shared);
+        }
+        true
+    }
+
+    /// Another line of a step that is in no loop of several members: an iteration, where it is a loop by itself.
+    fn repeat(&mut self, at: usize, step: usize, interval: f64, seen: Seen<'_>, shared: &mut Loops) {
+        let track = &mut self.steps[step].lines;
+        let mut interval = interval;
+        if let Some(before) = track.sequence.newest() {
+            // A program that says it twice in one try.
+            if interval < REPEAT_MAX && interval < f64::from(before) * REPEAT_SHARE {
+                return;
+            }
+            let longest = f64::from(track.sequence.longest());
+            if track.sequence.count() <= 3 && longest < REPEAT_MAX && longest < interval * REPEAT_SHARE {
+                // What came until now was the first try, said several times.
+                let since = track.sequence.since;
+                interval = seconds(seen.time.0 - since.0);
+                track.restart(at, since);
+            }
+        }
+        self.lanes.list[at].line_at[step] = seen.time.0;
+        if let Some(index) = self.steps[step].member_of.map(usize::from) {
+            self.iterate(index, at, step, interval, seen, shared);
+            return;
+        }
+        let track = &mut self.steps[step].lines;
+        if track.is_led_by(at) && track.sequence.is_broken_by(interval) {
+            track.restart(at, seen.time);
+            return;
+        }
+        track.push(at, interval, seen.time);
+        if track.turns >= track.next_look.max(u64::from(shared.limits.iterations_min)) {
+            track.next_look = track.turns + (track.turns / 4).clamp(1, 256);
+            self.look_for_one(step, seen, shared);
+        }
+    }
+
+    /// An iteration of an open loop. False when it was the first one of another.
+    fn iterate(
+        &mut self,
+        index: usize,
+        at: usize,
+        step: usize,
+        interval: f64,
+        seen: Seen<'_>,
+        shared: &mut Loops,
+    ) -> bool {
+        let open = &mut self.loops[index];
+        if open.is_broken_by(interval) && open.is_broken_by(seconds(seen.time.0 - open.last.0)) {
+            self.close(index, ClosedBy::Quiet, shared);
+            self.begin(at, step, seen);
+            return false;
+        }
+        let state = &mut self.steps[step];
+        let track = if open.is_alone { &mut state.lines } else { &mut state.runs };
+        track.push(at, interval, seen.time);
+        if open.iterate(interval, seen.time, seen.arrival) {
+            self.tell(index, seen.arrival, shared);
+        }
+        true
+    }
+
+    /// Looks for a loop of several members.
+    #[cold]
+    fn look_for_several(&mut self, seen: Seen<'_>, shared: &mut Loops) {
+        let mut tags = [Tags::default(); STEPS];
+        let mut free = 0;
+        for (at, step) in self.steps.iter().enumerate() {
+            tags[at] = step.tags();
+            free |= u16::from(step.member_of.is_none()) << at;
+        }
+        let Some(Found { anchor, members }) = self.support.find(free, &tags) else { return };
+        let enough = self.steps[anchor].runs.sequence.count() >= u64::from(shared.limits.iterations_min);
+        if enough {
+            self.open(anchor, members, false, seen, shared);
+        }
+    }
+
+    /// Looks whether a step is a loop by itself.
+    #[cold]
+    fn look_for_one(&mut self, step: usize, seen: Seen<'_>, shared: &mut Loops) {
+        let track = &self.steps[step].lines;
+        if track.sequence.count() < u64::from(shared.limits.iterations_min) {
+            return;
+        }
+        // Where another step comes along each time, the two are to be found together.
+        if self.support.has_company(step) && self.support.gaps(step) < COMPANY_GAPS {
+            return;
+        }
+        let judgement = backoff::judge(&track.sequence, self.is_whole(&self.steps[step], track));
+        if backoff::is_regular(&track.sequence, judgement) {
+            self.open(step, 1 << step, true, seen, shared);
+        }
+    }
+
+    fn open(&mut self, anchor: usize, members: u16, is_alone: bool, seen: Seen<'_>, shared: &mut Loops) {
+        if self.loops.len() >= OPEN_MAX {
+            return;
+        }
+        let members = self.in_order(anchor, members);
+        let track_of = |step: &Step| if is_alone { step.lines.clone() } else { step.runs.clone() };
+        let track = track_of(&self.steps[anchor]);
+        let mut spread = Spread::default();
+        track.sequence.recent().iter().for_each(|&interval| spread.add(f64::from(interval)));
+        let steps = || members.iter().map(|&member| &self.steps[usize::from(member)]);
+        let started = steps().map(|step| track_of(step).sequence.since).min().unwrap_or(seen.time);
+        let open = Open::new(Beginning {
+            anchor: anchor as u8, // below STEPS
+            is_alone,
+            id: loop_id(steps().map(|step| step.template)),
+            started,
+            iterations: track.iterations(),
+            spread,
+            time: seen.time,
+            arrival: seen.arrival,
+            has_endpoint: steps().any(|step| step.endpoint.is_some()),
+            members,
+        });
+        shared.ever += 1;
+        shared.listening += u32::from(open.is_listening());
+        let index = self.loops.len();
+        for &member in &open.members {
+            self.steps[usize::from(member)].member_of = Some(index as u8); // below OPEN_MAX
+        }
+        self.loops.push(open);
+        self.tell(index, seen.arrival, shared);
+    }
+
+    /// The members in the order of an iteration, which begins with the one that was seen first of all.
+    fn in_order(&self, anchor: usize, members: u16) -> Vec<u8> {
+        let lane = &self.lanes.list[self.steps[anchor].runs.leader().min(self.lanes.list.len() - 1)];
+        let mut order: Vec<u8> = (0..STEPS as u8).filter(|step| members >> step & 1 == 1).collect();
+        // Each of them has begun a run since the one before it did, so this is a round of the circle.
+        order.sort_by_key(|&step| lane.run_at[usize::from(step)]);
+        let first = (0..order.len()).min_by_key(|&at| self.steps[usize::from(order[at])].number);
+        order.rotate_left(first.unwrap_or(0));
+        order
+    }
+
+    /// Tells how a loop stands.
+    fn tell(&mut self, index: usize, arrival: Monotonic, shared: &mut Loops) {
+        let pace = shared.pace;
+        self.loops[index].tell(pace, arrival);
+        shared.note_deadline(self.loops[index].next_deadline());
+        shared.note_deadline(arrival + pace.every);
+        shared.news.push(self.view(&self.loops[index], None));
+    }
+
+    /// Ends a loop and forgets its members' habits: what comes after a silence begins anew.
+    fn close(&mut self, index: usize, closed_by: ClosedBy, shared: &mut Loops) {
+        shared.news.push(self.view(&self.loops[index], Some(closed_by)));
+        let gone = self.loops.remove(index);
+        shared.listening -= u32::from(gone.is_listening());
+        let members = gone.members.iter().fold(0u16, |bits, member| bits | 1 << member);
+        self.support.forget(members);
+        self.lanes.list.iter_mut().for_each(|lane| lane.forget(members));
+        for step in &mut self.steps {
+            step.member_of = match step.member_of.map(usize::from) {
+                Some(own) if own == index => {
+                    step.runs.clear();
+                    step.lines.clear();
+                    // What comes next is seen from its beginning.
+                    step.is_late = false;
+                    None
+                }
+                Some(own) if own > index => Some((own - 1) as u8),
+                other => other.map(|own| own as u8),
+            };
+        }
+    }
+
+    /// Tells and closes what is due. True when something was closed or told.
+    pub(super) fn on_deadline(&mut self, now: Monotonic, shared: &mut Loops) -> bool {
+        let before = shared.news.len();
+        for index in (0..self.loops.len()).rev() {
+            if self.loops[index].is_over(now) {
+                self.close(index, ClosedBy::Quiet, shared);
+            } else if self.loops[index].is_due(now) {
+                self.tell(index, now, shared);
+            }
+        }
+        for open in &self.loops {
+            shared.note_deadline(open.next_deadline());
+        }
+        shared.news.len() > before
+    }
+
+    /// Closes all loops. True when there was one.
+    pub(super) fn close_all(&mut self, closed_by: ClosedBy, shared: &mut Loops) -> bool {
+        let any = !self.loops.is_empty();
+        while !self.loops.is_empty() {
+            self.close(0, closed_by, shared);
+        }
+        any
+    }
+
+    /// A line that belongs to no loop.
+    pub(super) fn overhear(&mut self, text: &[u8], shared: &mut Loops) {
+        for open in self.loops.iter_mut().filter(|open| open.is_listening()) {
+            open.overhear(text);
+            shared.listening -= u32::from(!open.is_listening());
+        }
+    }
+
+    /// The entry with this number is another one from now on.
+    pub(super) fn forget(&mut self, entry: EntryId) {
+        self.entries.iter_mut().filter(|known| **known == entry.0).for_each(|known| *known = NOBODY);
+    }
+
+    pub(super) fn views(&self) -> impl Iterator<Item = LoopView> {
+        self.loops.iter().map(|open| self.view(open, None))
+    }
+
+    fn view(&self, open: &Open, closed_by: Option<ClosedBy>) -> LoopView {
+        let anchor = &self.steps[usize::from(open.anchor)];
+        let track = if open.is_alone { &anchor.lines } else { &anchor.runs };
+        let judgement: Judgement = backoff::judge(&track.sequence, self.is_whole(anchor, track));
+        let steps: Vec<&Step> = open.members.iter().map(|&member| &self.steps[usize::from(member)]).collect();
+        view::of(open, &steps, &track.sequence, judgement, closed_by)
+    }
+
+    /// Whether the beginning of a sequence was seen: the step was new, and the stream was seen for long enough before to
+    /// have missed none of it.
+    fn is_whole(&self, step: &Step, track: &Track) -> bool {
+        let silence = (2.0 * f64::from(track.sequence.longest())).max(SILENCE_MIN);
+        let long_after = |start: Timestamp| track.sequence.since.since(start).as_secs_f64() > silence;
+        // What an open loop brought over a restart began before this process did.
+        let is_kept = |start: Timestamp| track.sequence.since < start;
+        !step.is_late && !track.is_late && self.resumed_at.is_none_or(|at| is_kept(at) || long_after(at))
+    }
+
+    /// Reads what a line says of attempts, and of what its program tries to reach.
+    #[cold]
+    fn read(&mut self, at: usize, seen: Seen<'_>, shared: &mut Loops) {
+        let wording = &mut self.wordings[at];
+        wording.readings = wording.readings.saturating_add(1);
+        let step = &mut self.steps[usize::from(wording.step)];
+        if let Some(found) = attempts::find(seen.text) {
+            wording.tells = true;
+            let limit = found.limit.or(step.attempts.and_then(|before| before.limit));
+            step.attempts = Some(attempts::Attempts { limit, ..found });
+        }
+        if wording.readings >= READINGS_MAX {
+            let pause = if wording.tells { READ_EVERY } else { i64::MAX };
+            wording.read_at = Timestamp(seen.time.0.saturating_add(pause));
+        }
+        if step.endpoint.is_none() {
+            step.endpoint = endpoint::find(seen.text);
+            let member_of = step.endpoint.as_ref().and(step.member_of);
+            let open = member_of.and_then(|index| self.loops.get_mut(usize::from(index)));
+            if let Some(open) = open.filter(|open| open.is_listening()) {
+                open.stop_listening();
+                shared.listening -= 1;
+            }
+        }
+    }
+
+    /// There are too many first words for them to be names. What was seen in their lanes is gone through again in one.
+    #[cold]
+    fn join_lanes(&mut self) -> usize {
+        let all = self.lanes.join();
+        self.support.forget(u16::MAX);
+        for step in &mut self.steps {
+            step.runs.clear();
+            step.lines.clear();
+        }
+        for (time, step) in all {
+            self.replay(step, time);
+        }
+        0
+    }
+
+    /// A line that was counted in a lane which is gone.
+    fn replay(&mut self, step: usize, time: i64) {
+        let lane = &mut self.lanes.list[0];
+        let others = lane.seen[step] & !(1 << step);
+        lane.seen.iter_mut().for_each(|seen| *seen |= 1 << step);
+        let state = &mut self.steps[step];
+        let is_first = lane.begun >> step & 1 == 0;
+        let (interval, line_interval) =
+            (seconds(time - lane.run_at[step]), seconds(time - lane.line_at[step]));
+        lane.begun |= 1 << step;
+        lane.line_at[step] = time;
+        if is_first {
+            state.runs.begin(0, Timestamp(time));
+            state.lines.begin(0, Timestamp(time));
+        } else {
+            state.lines.push(0, line_interval, Timestamp(time));
+        }
+        if is_first || others != 0 {
+            lane.seen[step] = 0;
+            lane.run_at[step] = time;
+            lane.run[step] = 1;
+        }
+        if !is_first && others != 0 {
+            state.runs.push(0, interval, Timestamp(time));
+            self.support.line(step);
+            self.support.gap(step, others, 1);
+        }
+    }
+
+    /// Bytes of memory in use.
+    pub(super) fn size(&self) -> usize {
+        let steps: usize = self.steps.iter().map(Step::size).sum();
+        let loops: usize = self.loops.iter().map(Open::size).sum();
+        let wordings = self.wordings.capacity() * (size_of::<Wording>() + size_of::<u32>());
+        size_of::<Watch>() + steps + loops + wordings + self.lanes.size()
+    }
+}
+
+/// Who comes in.
+impl Watch {
+    /// The place of an entry that was not known: its template's, a new wording's, or none where all places are taken by
+    /// others that come more often.
+    #[cold]
+    fn admit(&mut self, seen: Seen<'_>) -> Option<usize> {
+        let template = seen.template.0;
+        if let Some(at) = self.wordings.iter().position(|wording| wording.template == template) {
+            self.entries[at] = seen.entry.0;
+            return Some(at);
+        }
+        let text = &seen.text[..seen.text.len().min(TEXT_MAX)];
+        let form = lane::form(text);
+        let alike = self.steps.iter().position(|step| is_worded_alike(&step.text, text));
+        let step = alike.map_or_else(|| self.new_step(seen), Some)?;
+        let at = self.new_wording()?;
+        let state = &mut self.steps[step];
+        state.tags |= seen.tags.0;
+        // The shortest wording stands for the step, as long as nobody knows it by another.
+        if state.text.is_empty() || (text.len() < state.text.len() && state.member_of.is_none()) {
+            state.text = Box::from(text);
+            state.template = template;
+        }
+        self.entries[at] = seen.entry.0;
+        // Below STEPS, which is below 256.
+        self.wordings[at] = Wording {
+            template,
+            step: step as u8,
+            form,
+            read_at: Timestamp(i64::MIN),
+            readings: 0,
+            tells: false,
+        };
+        Some(at)
+    }
+
+    /// A place for a wording.
+    fn new_wording(&mut self) -> Option<usize> {
+        if self.wordings.len() < WORDINGS {
+            let nothing = Wording {
+                template: 0,
+                step: 0,
+                form: Form::None,
+                read_at: Timestamp(0),
+                readings: 0,
+                tells: false,
+            };
+            self.wordings.push(nothing);
+            self.entries.push(NOBODY);
+            return Some(self.wordings.len() - 1);
+        }
+        // One whose entry is gone makes room, unless it is needed to know a loop's member again.
+        let is_free = |&at: &usize| {
+            let step = usize::from(self.wordings[at].step);
+            self.entries[at] == NOBODY && self.steps[step].member_of.is_none()
+        };
+        (0..WORDINGS).find(is_free)
+    }
+
+    /// A place for a step: a free one, or that of the step which comes least often. A template that comes once takes
+    /// nobody's place; one that comes again weakens the weakest until it gives way.
+    fn new_step(&mut self, seen: Seen<'_>) -> Option<usize> {
+        let fresh = Step { number: self.next_number, is_late: !seen.is_first, ..Step::default() };
+        if self.steps.len() < STEPS {
+            self.next_number += 1;
+            self.steps.push(fresh);
+            return Some(self.steps.len() - 1);
+        }
+        if seen.is_first {
+            return None;
+        }
+        let free = (0..STEPS).filter(|&step| self.steps[step].member_of.is_none());
+        let weakest = free.min_by_key(|&step| self.support.lines(step))?;
+        if !self.support.weaken(weakest) {
+            return None;
+        }
+        self.next_number += 1;
+        self.support.forget(1 << weakest);
+        self.lanes.list.iter_mut().for_each(|lane| lane.forget(1 << weakest));
+        let mut at = 0;
+        while at < self.wordings.len() {
+            if usize::from(self.wordings[at].step) == weakest {
+                self.wordings.swap_remove(at);
+                self.entries.swap_remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        self.steps[weakest] = fresh;
+        Some(weakest)
+    }
+}
+
+/// A loop is known by its members, whatever their order.
+fn loop_id(templates: impl Iterator<Item = u128>) -> u128 {
+    let mut templates: Vec<u128> = templates.collect();
+    templates.sort_unstable();
+    let bytes: Vec<u8> = templates.into_iter().flat_map(u128::to_be_bytes).collect();
+    xxh3_128(&bytes)
+}
+
+#[inline]
+fn seconds(nanos: i64) -> f64 {
+    nanos.max(0) as f64 * 1e-9
+}
+
+/// No entry has this number: there are far fewer.
+const NOBODY: u32 = u32::MAX;
+/// A step's text is kept up to this many bytes.
+const TEXT_MAX: usize = 256;
+/// A line that comes again within half a second, and within a twentieth of the last interval, belongs to the same try.
+const REPEAT_MAX: f64 = 0.5;
+const REPEAT_SHARE: f64 = 0.05;
+/// Gaps after which a step with company is a loop by itself, if no loop of both was found.
+const COMPANY_GAPS: u16 = 16;
+/// A stream must be seen for longer than this before a loop for its beginning to have been seen.
+const SILENCE_MIN: f64 = 30.0;
+/// Lines of a wording that are read one after the other.
+const READINGS_MAX: u8 = 16;
+/// Later ones are read once in this many nanoseconds of log time, where they tell attempts.
+const READ_EVERY: i64 = 30 * Timestamp::SECOND;
