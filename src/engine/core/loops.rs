@@ -92,6 +92,12 @@ impl Core {
         some.len() < SHARE
     }
 
+    /// Forgets what is watched of some streams, where no loop is open.
+    pub(super) fn relieve_loops(&mut self) {
+        let idle = self.streams.iter_mut().filter_map(|stream| stream.cycle.relieve().then_some(()));
+        idle.take(SHARE).for_each(drop);
+    }
+
     /// The loops that are open, with the names of their streams.
     pub fn loops(&self) -> impl Iterator<Item = (&str, LoopView)> {
         let streams = self.streams.iter();

@@ -58,6 +58,7 @@ impl Core {
             return;
         }
         self.catalog.stop_growing();
+        self.relieve_loops();
         // A bounded share each time; the next megabyte brings the next share.
         let oldest = self.storms.oldest(SHARE);
         for &entry in &oldest {

@@ -76,6 +76,9 @@ pub fn judge(sequence: &Sequence, is_whole: bool) -> Judgement {
     if now.ratio() < 1.35 {
         return seen(Verdict::Constant);
     }
+    if is_noisy_line(&rise) {
+        return Judgement { verdict: Verdict::Linear, jitter: false, cap: cap(&recent) };
+    }
     if grows_on_the_whole(&rise, &recent) {
         return Judgement { verdict: Verdict::Exponential, jitter: true, cap: cap(&recent) };
     }
@@ -106,6 +109,29 @@ fn plain_growth(rise: &[f64]) -> Option<(Verdict, bool)> {
         // The last step of a capped rise may be cut, and the work of a try is part of each interval.
         false => Some((Verdict::Exponential, by_factor > 0.25)),
     }
+}
+
+/// Linear growth with work of changing length in each interval, so that not every one is longer than the one before.
+fn is_noisy_line(rise: &[f64]) -> bool {
+    let longest = rise.iter().copied().fold(0.0, f64::max);
+    let top = rise.iter().position(|&interval| interval >= 0.9 * longest).unwrap_or(0);
+    let rise = &rise[..=top.min(rise.len() - 1)];
+    let logs: Vec<f64> = rise.iter().map(|interval| interval.ln()).collect();
+    rise.len() >= 6 && longest >= 2.0 * rise[0] && fit(rise) >= 0.9 && fit(rise) > fit(&logs)
+}
+
+/// How much of the values' variance a straight line explains, if it rises: 1 is all.
+fn fit(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let (middle, mean) = ((n - 1.0) / 2.0, values.iter().sum::<f64>() / n);
+    let (mut both, mut across, mut up) = (0.0, 0.0, 0.0);
+    for (at, value) in values.iter().enumerate() {
+        let (x, y) = (at as f64 - middle, value - mean);
+        both += x * y;
+        across += x * x;
+        up += y * y;
+    }
+    if both <= 0.0 { 0.0 } else { both * both / (across * up).max(1e-12) }
 }
 
 /// Growth under jitter: a rising trend (Kendall) over the beginning, and at least twice the wait later on.

@@ -5,7 +5,7 @@
 //! it never storms, is believed only then. Matching ignores the case of ASCII letters.
 //! Limit: words come from the config too, at most [`WORDS_MAX`] of [`WORD_MAX`] bytes.
 
-use regex::bytes::Regex;
+use regex::bytes::{Match, Regex};
 
 /// Words of one kind that the config may add.
 pub const WORDS_MAX: usize = 256;
@@ -58,9 +58,10 @@ impl Lexicon {
     pub fn tags(&self, text: &[u8]) -> Tags {
         let text = &text[..text.len().min(TEXT_MAX)];
         let says = |words: &Option<Regex>| {
-            words
-                .as_ref()
-                .is_some_and(|words| words.find_iter(text).any(|found| !is_a_name(&text[found.end()..])))
+            let happens = |word: Match<'_>| {
+                word.as_bytes().eq_ignore_ascii_case(b"attempt") || !is_a_name(&text[word.end()..])
+            };
+            words.as_ref().is_some_and(|words| words.find_iter(text).any(happens))
         };
         let failure = if says(&self.failure) { Tags::FAILURE } else { Tags::default() };
         failure.or(if says(&self.retry) { Tags::RETRY } else { Tags::default() })
@@ -74,7 +75,15 @@ fn is_a_name(rest: &[u8]) -> bool {
     let rest = rest.strip_prefix(b"_ms").or(rest.strip_prefix(b"\"")).unwrap_or(rest);
     let Some((b'=' | b':', value)) = rest.split_first() else { return false };
     let value = value.trim_ascii_start();
-    value.strip_prefix(b"\"").unwrap_or(value).first().is_some_and(u8::is_ascii_digit)
+    is_number(value.strip_prefix(b"\"").unwrap_or(value))
+}
+
+/// Whether a number stands here, and not an address: `30`, `2.5s`, but not `10.0.0.1:22`.
+fn is_number(text: &[u8]) -> bool {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.').unwrap_or(text.len());
+    let (number, rest) = text.split_at(end);
+    let points = number.trim_ascii_end().iter().filter(|byte| **byte == b'.').count();
+    end > 0 && points <= 1 && rest.first() != Some(&b':')
 }
 
 fn compile(parts: &[&str], words: &[&str], own: &[String]) -> Option<Regex> {
@@ -170,6 +179,7 @@ mod tests {
         check("GET /api/v1/orders 200 12ms", false, false);
         check("preset loaded, enclosed by 3 walls", false, false);
         check("pool stats: timeouts=0 retries=0 size=5", false, false);
+        check("connection timeout: 10.0.0.1:5432", true, false);
         check("listening, timeout: 30 s", false, false);
         check("{\"timeout\":30,\"retries\":5}", false, false);
         check("{\"timeout\":30,\"msg\":\"request timeout\"}", true, false);

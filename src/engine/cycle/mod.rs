@@ -16,7 +16,7 @@ pub mod kept;
 mod lane;
 pub mod lexicon;
 mod open;
-mod sequence;
+pub mod sequence;
 mod spread;
 mod step;
 mod view;
@@ -229,6 +229,15 @@ impl Cycle {
         if let Some(watch) = &mut self.watch {
             self.revision += u64::from(watch.on_deadline(now, shared));
         }
+    }
+
+    /// Gives up what is watched, where no loop is open. True when that was something.
+    pub fn relieve(&mut self) -> bool {
+        let idle = self.watch.take_if(|watch| watch.is_idle()).is_some();
+        // Whatever comes next is not seen from its beginning.
+        self.is_resumed |= idle;
+        self.has_begun &= !idle;
+        idle
     }
 
     /// Closes all loops.

@@ -358,6 +358,11 @@ impl Watch {
         any
     }
 
+    /// Whether no loop is open.
+    pub(super) fn is_idle(&self) -> bool {
+        self.loops.is_empty()
+    }
+
     /// A line that belongs to no loop.
     pub(super) fn overhear(&mut self, text: &[u8], shared: &mut Loops) {
         for open in self.loops.iter_mut().filter(|open| open.is_listening()) {

@@ -1,6 +1,8 @@
 //! Verdicts on policies of which the truth is known.
 
 use super::{Dice, world};
+use crate::engine::cycle::backoff;
+use crate::engine::cycle::sequence::Sequence;
 use crate::engine::storm::window::ClosedBy;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,23 +56,40 @@ impl Policy {
     }
 }
 
+/// What is said of intervals whose beginning was seen.
+fn judged(intervals: &[f64]) -> &'static str {
+    let mut sequence = Sequence::default();
+    intervals.iter().for_each(|&interval| sequence.push(interval as f32));
+    backoff::judge(&sequence, true).verdict.as_str()
+}
+
+/// What a loop record says in the end when a program spaces its tries so.
+fn told(intervals: &[f64]) -> String {
+    let (mut world, mut second) = (world(), 100.0);
+    let mut iteration = |second: f64| {
+        world.line(second, "ERROR connection to 10.0.0.1:5432 refused");
+        world.line(second + 0.000_05, "reconnecting");
+    };
+    iteration(second);
+    for interval in intervals {
+        second += interval;
+        iteration(second);
+    }
+    world.finish(ClosedBy::End);
+    world.loops().last().and_then(|told| told["verdict"].as_str()).unwrap_or("no loop").to_owned()
+}
+
 /// The share of seeds for which a policy gets its name, with so many intervals.
 fn right(policy: Policy, count: usize) -> f64 {
     const SEEDS: u64 = 200;
     let is_right = |seed: &u64| {
-        let mut dice = Dice::new(*seed * 31 + count as u64);
-        let (mut world, mut second) = (world(), 100.0);
-        let mut iteration = |second: f64| {
-            world.line(second, "ERROR connection to 10.0.0.1:5432 refused");
-            world.line(second + 0.000_05, "reconnecting");
-        };
-        iteration(second);
-        for interval in policy.intervals(count, &mut dice) {
-            second += interval;
-            iteration(second);
+        let intervals = policy.intervals(count, &mut Dice::new(*seed * 31 + count as u64));
+        let judged = judged(&intervals);
+        // The way through the engine is long, so not all of them take it.
+        if *seed < 8 {
+            assert_eq!(told(&intervals), judged, "{policy:?}, seed {seed}: {intervals:?}");
         }
-        world.finish(ClosedBy::End);
-        world.loops().last().is_some_and(|told| told["verdict"] == policy.verdict())
+        judged == policy.verdict()
     };
     (0..SEEDS).filter(is_right).count() as f64 / SEEDS as f64
 }
@@ -90,7 +109,7 @@ fn policies_get_their_names() {
     check(Policy::Linear, 0.95, 0.95);
     check(Policy::Exponential, 0.95, 0.95);
     // Not certain: floors under what was measured.
-    check(Policy::FullJitter, 0.80, 0.80);
-    check(Policy::EqualJitter, 0.90, 0.90);
-    check(Policy::DecorrelatedJitter, 0.50, 0.50);
+    check(Policy::FullJitter, 0.85, 0.77);
+    check(Policy::EqualJitter, 0.91, 0.87);
+    check(Policy::DecorrelatedJitter, 0.61, 0.68);
 }
