@@ -1,7 +1,7 @@
 //! `squall replay`: what happened in old log files.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,8 +12,12 @@ use super::{Exit, log};
 use crate::daemon::clock;
 use crate::daemon::report::{Books, books_as_json};
 use crate::engine::Options;
+use crate::engine::chronicle::story::Story;
 use crate::engine::record::Batch;
 use crate::replay::{Reading, Replay, ReplayError};
+use crate::report::draft::Draft;
+use crate::report::html::Html;
+use crate::report::markdown::Markdown;
 use crate::report::text::Text;
 
 /// Explain log files: the storms, the loops, what is new, and when it began.
@@ -31,6 +35,33 @@ pub struct Args {
     /// The records as the live program would have made them, one JSON object a line, the ledger last
     #[arg(long)]
     json: bool,
+    /// Also write a draft of the incident report: a page (*.html) or Markdown (*.md)
+    #[arg(long, value_name = "FILE", value_parser = report_path)]
+    report: Option<PathBuf>,
+}
+
+/// Accepts the two kinds of report that there are.
+fn report_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match kind(&path) {
+        Some(_) => Ok(path),
+        None => Err("a report ends in .html or .md".to_owned()),
+    }
+}
+
+/// What a report is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Html,
+    Markdown,
+}
+
+fn kind(path: &Path) -> Option<Kind> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "html" | "htm" => Some(Kind::Html),
+        "md" | "markdown" => Some(Kind::Markdown),
+        _ => None,
+    }
 }
 
 /// Reads the files and explains.
@@ -56,12 +87,17 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     meter.clear();
     let ledger = replay.ledger();
     let seconds = clock::now().arrival.since(began.arrival).as_secs_f64();
+    let story = replay.story();
+    let draft = Draft::of(&story);
+    if let Some(path) = &args.report {
+        write_report(path, &args.files, &story, &draft)?;
+    }
     if json {
         writeln!(out, "{}", serde_json::json!({"ledger": books_as_json(&ledger, seconds)}))?;
     } else {
-        let story = replay.story();
         let terminal = io::stdout().is_terminal();
-        write!(out, "{}", Text { story: &story, width: width(), colour: log::wants_colour(terminal) })?;
+        let text = Text { story: &story, draft: &draft, width: width(), colour: log::wants_colour(terminal) };
+        write!(out, "{text}")?;
         writeln!(out, "The ledger\n{}", Books(&ledger))?;
     }
     out.flush().context("cannot write to standard output")?;
@@ -69,6 +105,15 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         complain(format_args!("error: {:#}; what was read before is in the figures\n", chain(error)));
     }
     Ok(if broken.is_empty() && ledger.conservation_error == 0 { Exit::Fine } else { Exit::Failed })
+}
+
+fn write_report(path: &Path, files: &[PathBuf], story: &Story, draft: &Draft) -> anyhow::Result<()> {
+    let sources: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let text = match kind(path) {
+        Some(Kind::Markdown) => Markdown { story, draft, sources: &sources }.to_string(),
+        _ => Html { story, draft, sources: &sources }.to_string(),
+    };
+    std::fs::write(path, text).with_context(|| format!("cannot write the report {}", path.display()))
 }
 
 fn write_records(out: &mut impl Write, batch: &Batch) -> io::Result<()> {

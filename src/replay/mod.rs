@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use self::set::Set;
 use crate::engine::chronicle::story::Story;
 use crate::engine::chunk::Chunk;
+use crate::engine::cycle;
 use crate::engine::frame::Format;
 use crate::engine::ledger::Ledger;
 use crate::engine::line::Limits;
@@ -90,7 +91,8 @@ impl Replay {
         options: Options,
         now: Timestamp,
     ) -> Result<Replay, ReplayError> {
-        let mut engine = Engine::new(Options { chronicle: true, clock: Clock::Log, ..options });
+        let loops = cycle::Limits { closed_max: LOOPS_KEPT, ..options.loops };
+        let mut engine = Engine::new(Options { chronicle: true, clock: Clock::Log, loops, ..options });
         let mut sets = Set::of(paths, reading.format, &reading.line, now)?;
         for set in &mut sets {
             set.origin = engine.open(Source {
@@ -221,6 +223,8 @@ fn hand_out(
     sunk
 }
 
+/// Loops that are told of after they have ended; the oldest is forgotten first.
+const LOOPS_KEPT: usize = 256;
 /// What the engine gets at once. A chunk of empty lines makes 400 bytes of record from each of its bytes.
 const CHUNK: usize = 16 * 1024;
 

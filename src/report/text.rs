@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::draft::{Draft, Severity, moved_sentence};
 use super::{date_time, duration, lines, share, short_time};
 use crate::engine::chronicle::story::{Chart, Story, Template};
 use crate::terminal::{grouped, visible};
@@ -12,6 +13,8 @@ use crate::units::Lines;
 pub struct Text<'a> {
     /// The story.
     pub story: &'a Story,
+    /// What is made of it.
+    pub draft: &'a Draft,
     /// Columns of the terminal.
     pub width: usize,
     /// Whether it may be coloured.
@@ -29,14 +32,64 @@ impl Display for Text<'_> {
         if story.lines == Lines(0) {
             return writeln!(f, "The log is empty.");
         }
+        self.verdict(f)?;
         self.summary(f)?;
         self.over_time(f)?;
+        self.loops(f)?;
         self.storms(f)?;
+        self.moved(f)?;
         self.new_templates(f)
     }
 }
 
 impl Text<'_> {
+    /// What an operator must know first.
+    fn verdict(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (severity, draft) = (self.draft.severity, self.draft);
+        let (on, off) = self.style(if severity >= Severity::P2 { "\x1b[1;31m" } else { "\x1b[1m" });
+        writeln!(f, "{on}{}{off} (a guess: {})\n", severity.as_str(), visible(&draft.reasons.join("; ")))
+    }
+
+    fn loops(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let story = self.story;
+        if story.loops.is_empty() {
+            return Ok(());
+        }
+        self.title(f, "Loops")?;
+        for known in story.loops.iter().take(ROWS) {
+            let view = &known.view;
+            let (on, off) = self.style(if known.is_harmful() { "\x1b[1;31m" } else { "\x1b[1m" });
+            writeln!(f, "  {on}{}{off}", visible(&view.message()))?;
+            let until = if known.is_open() { "going on".to_owned() } else { short_time(view.seen, story) };
+            write!(f, "    {} – {until}", short_time(view.started, story))?;
+            if let Some(endpoint) = &view.endpoint {
+                write!(f, ", towards {}", visible(endpoint))?;
+            }
+            let intervals: Vec<String> =
+                view.first.iter().take(8).map(|interval| format!("{interval:.2}")).collect();
+            writeln!(f, "\n    intervals {} s …", intervals.join(", "))?;
+            if let Some(advice) = view.advice() {
+                writeln!(f, "    better: {advice}")?;
+            }
+        }
+        self.rest(f, story.loops.len(), ROWS)?;
+        writeln!(f)
+    }
+
+    fn moved(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let story = self.story;
+        if story.moved.is_empty() {
+            return Ok(());
+        }
+        self.title(f, "Numbers that moved")?;
+        for moved in story.moved.iter().take(ROWS) {
+            writeln!(f, "  {}", visible(&moved_sentence(moved)))?;
+            self.line(f, &story.templates[moved.template])?;
+        }
+        self.rest(f, story.moved.len(), ROWS)?;
+        writeln!(f)
+    }
+
     fn summary(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let story = self.story;
         self.title(f, "The log")?;
@@ -176,7 +229,7 @@ impl Text<'_> {
 }
 
 /// A rate as people read it: whole above 10.
-fn rate(per_second: f64) -> String {
+pub(super) fn rate(per_second: f64) -> String {
     match per_second {
         10.0.. => grouped(per_second.round() as u64),
         0.0 => "0".to_owned(),

@@ -17,7 +17,7 @@ use self::numbers::{Numbers, Said};
 use self::series::{Series, Span, Total};
 use super::line::level::Level;
 use super::storm::Limits;
-use super::storm::window::{EXAMPLE_MAX, Summary};
+use super::storm::window::{ClosedBy, EXAMPLE_MAX, Summary};
 use super::template::catalog::EntryId;
 use super::template::mask::{SENTINEL, Slots, TemplateId};
 use crate::units::{Lines, Timestamp};
@@ -253,7 +253,8 @@ impl Chronicle {
         let storm = &mut self.storms[index];
         storm.total = summary.total;
         storm.folded += summary.count;
-        storm.open = summary.open;
+        // It would have gone on, had the log not ended.
+        storm.open = summary.open || matches!(summary.closed_by, ClosedBy::End | ClosedBy::Shutdown);
         if summary.count > Lines(0) {
             storm.last = summary.last;
             // A window of a few lines in the same instant has a rate that means nothing.
@@ -273,7 +274,8 @@ impl Chronicle {
             self.storms.push(storm);
             self.storms.len() - 1
         } else {
-            let ended = (0..self.storms.len()).filter(|&index| !self.storms[index].open);
+            let ended =
+                (0..self.storms.len()).filter(|&index| !self.open.contains_key(&self.storms[index].episode));
             let smallest = ended.min_by_key(|&index| (self.storms[index].fast, self.storms[index].folded));
             // As many storms go on at once as there are entries: then it is the smallest of all that is forgotten.
             let index = smallest.unwrap_or_else(|| {
@@ -301,7 +303,6 @@ pub fn pattern(canonical: &[u8]) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::storm::window::ClosedBy;
 
     fn at(second: i64) -> Timestamp {
         Timestamp(second * Timestamp::SECOND)
@@ -366,13 +367,13 @@ mod tests {
         for second in 1_100..1_200 {
             chronicle.line(Some(EntryId(0)), at(second));
         }
-        let story = chronicle.story(&["gateway".into()]);
+        let story = chronicle.story(&["gateway".into()], Vec::new());
         assert_eq!((story.lines, story.failing), (Lines(202), Lines(101)));
         let [storm] = story.storms.as_slice() else { panic!("{:?}", story.storms) };
         assert_eq!((&*story.templates[storm.template].pattern, storm.folded), ("cannot connect", Lines(800)));
         assert_eq!((storm.peak, storm.open), (80.0, false));
         let phases = story.phases;
-        let moment = |second| Some(story::Moment { time: at(second), template: 2 });
+        let moment = |second| Some(story::Moment { time: at(second), template: Some(2) });
         assert_eq!((phases.first_warning, phases.onset), (moment(1_000), moment(1_005)));
         assert_eq!(phases.recovery, Some(at(1_100)));
         let peak = phases.peak.expect("there is one");
@@ -394,7 +395,7 @@ mod tests {
             let seconds = [0, 1];
             window(&mut chronicle, 0, episode, seconds, 200 + episode, episode % 2 == 0);
         }
-        let story = chronicle.story(&[]);
+        let story = chronicle.story(&[], Vec::new());
         assert_eq!(story.storms.len() as u64 + story.storms_beyond, 3 * STORMS_MAX as u64);
         assert_eq!(story.lines, Lines(ROWS_MAX as u64 + 5));
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::numbers::Moved;
 use super::{Chronicle, Row, Storm};
+use crate::engine::cycle::backoff::Verdict;
+use crate::engine::cycle::LoopView;
 use crate::engine::line::level::Level;
+use crate::engine::storm::window::ClosedBy;
 use crate::engine::template::mask::TemplateId;
 use crate::units::{Lines, Timestamp};
 
@@ -31,10 +34,35 @@ pub struct Story {
     pub storms: Vec<StormStory>,
     /// Storms that found no room.
     pub storms_beyond: u64,
+    /// The loops, the one with the most iterations first.
+    pub loops: Vec<LoopStory>,
     /// When it began and ended.
     pub phases: Phases,
     /// Numbers that left what was normal for them, the furthest first.
     pub moved: Vec<MovedNumber>,
+}
+
+/// One loop.
+#[derive(Clone, Debug)]
+pub struct LoopStory {
+    /// The stream.
+    pub stream: Arc<str>,
+    /// What is known of it.
+    pub view: LoopView,
+}
+
+impl LoopStory {
+    /// Whether it was going on when the log ended.
+    pub fn is_open(&self) -> bool {
+        matches!(self.view.closed_by, None | Some(ClosedBy::End | ClosedBy::Shutdown))
+    }
+
+    /// Whether it tries again and again, and does not back off.
+    pub fn is_harmful(&self) -> bool {
+        let steady =
+            matches!(self.view.judgement.verdict, Verdict::None | Verdict::Constant | Verdict::Jittered);
+        self.view.is_retry && steady
+    }
 }
 
 /// A number that moved, and where.
@@ -112,7 +140,7 @@ pub struct StormStory {
 pub struct Phases {
     /// The first line of a failing template that is new or will storm, not after the onset.
     pub first_warning: Option<Moment>,
-    /// The beginning of the first failing storm or, where no storm is failing, of the first storm.
+    /// The beginning of the first failing storm or harmful loop or, where there is neither, of the first storm.
     pub onset: Option<Moment>,
     /// The bucket with the most failing lines or, where none is failing, with the most lines.
     pub peak: Option<Timestamp>,
@@ -125,8 +153,8 @@ pub struct Phases {
 pub struct Moment {
     /// When.
     pub time: Timestamp,
-    /// The template's place in [`Story::templates`].
-    pub template: usize,
+    /// The template's place in [`Story::templates`]; `None` where it is not known.
+    pub template: Option<usize>,
 }
 
 impl Chart {
@@ -145,7 +173,8 @@ impl Chart {
 
 impl Chronicle {
     /// Puts everything in order. `streams` are the streams' names by their numbers.
-    pub fn story(&self, streams: &[Arc<str>]) -> Story {
+    pub fn story(&self, streams: &[Arc<str>], mut loops: Vec<LoopStory>) -> Story {
+        loops.sort_by_key(|known| (std::cmp::Reverse(known.view.iterations), known.view.started));
         let Some(mut span) = self.span else { return Story::default() };
         let buckets = span.bucket(self.last.seconds()) + 1;
         let chart = |counts: Vec<u64>| Chart { begin: span.begin(0), seconds: span.seconds(), counts };
@@ -181,6 +210,7 @@ impl Chronicle {
             beyond: self.beyond,
             storms,
             storms_beyond: self.storms_beyond,
+            loops,
             phases: Phases::default(),
             moved: Vec::new(),
         };
@@ -220,24 +250,21 @@ fn storm_story(storm: &Storm, places: &[usize]) -> StormStory {
 
 impl Phases {
     fn of(story: &Story) -> Phases {
-        let is_failing = |storm: &&StormStory| story.templates[storm.template].failing;
-        let any_failing = story.storms.iter().any(|storm| is_failing(&storm));
-        let storms: Vec<&StormStory> =
-            story.storms.iter().filter(|storm| !any_failing || is_failing(storm)).collect();
-        let onset = storms.iter().min_by_key(|storm| storm.first);
-        let onset = onset.map(|storm| Moment { time: storm.first, template: storm.template });
+        let troubles = troubles(story);
+        let onset = troubles.iter().map(|trouble| trouble.begin).min_by_key(|begin| begin.time);
         let until = onset.map_or(story.last, |onset| onset.time);
         // What was always said is no warning; but a log may begin with its storm.
         let warns = |place: usize, template: &Template| {
-            template.failing && (template.is_new || storms.iter().any(|storm| storm.template == place))
+            let in_trouble = |trouble: &Trouble| trouble.members.contains(&place);
+            template.failing && (template.is_new || troubles.iter().any(in_trouble))
         };
         let warning = |(place, template): (usize, &Template)| {
-            let first = Moment { time: template.first, template: place };
+            let first = Moment { time: template.first, template: Some(place) };
             (template.first <= until && warns(place, template)).then_some(first)
         };
         let chart = if story.failing > Lines(0) { &story.failing_over_time } else { &story.volume };
-        let end = storms.iter().map(|storm| storm.last).max();
-        let goes_on = storms.iter().any(|storm| storm.open);
+        let end = troubles.iter().map(|trouble| trouble.end).max();
+        let goes_on = troubles.iter().any(|trouble| trouble.goes_on);
         Phases {
             first_warning: story.templates.iter().enumerate().find_map(warning),
             onset,
@@ -245,6 +272,45 @@ impl Phases {
             recovery: end.filter(|end| !goes_on && story.last.since(*end) >= CALM),
         }
     }
+}
+
+/// A storm or a loop, as far as the phases are concerned.
+struct Trouble {
+    begin: Moment,
+    end: Timestamp,
+    goes_on: bool,
+    /// The places of its templates.
+    members: Vec<usize>,
+}
+
+/// The failing storms and the harmful loops; where there are none, all storms.
+fn troubles(story: &Story) -> Vec<Trouble> {
+    let storms = |failing: bool| {
+        let some =
+            story.storms.iter().filter(move |storm| !failing || story.templates[storm.template].failing);
+        some.map(|storm| Trouble {
+            begin: Moment { time: storm.first, template: Some(storm.template) },
+            end: storm.last,
+            goes_on: storm.open,
+            members: vec![storm.template],
+        })
+    };
+    let loops = story.loops.iter().filter(|known| known.is_harmful()).map(|known| {
+        let is_member = |template: &Template| {
+            template.stream == known.stream
+                && known.view.members.iter().any(|member| member.template == template.id)
+        };
+        let places = story.templates.iter().enumerate().filter(|(_, template)| is_member(template));
+        let members: Vec<usize> = places.map(|(place, _)| place).collect();
+        Trouble {
+            begin: Moment { time: known.view.started, template: members.first().copied() },
+            end: known.view.seen,
+            goes_on: known.is_open(),
+            members,
+        }
+    });
+    let bad: Vec<Trouble> = storms(true).chain(loops).collect();
+    if bad.is_empty() { storms(false).collect() } else { bad }
 }
 
 /// What appears in the first two minutes of a log, or in its first tenth, is not called new.

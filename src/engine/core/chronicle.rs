@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Core;
-use crate::engine::chronicle::story::Story;
+use crate::engine::chronicle::story::{LoopStory, Story};
 use crate::engine::chronicle::{Chronicle, Newcomer};
 use crate::engine::line::Line;
 use crate::engine::template::catalog::{EntryId, Found};
@@ -74,6 +74,10 @@ impl Core {
     pub fn story(&self) -> Story {
         let names: Vec<Arc<str>> =
             self.streams.iter().map(|stream| Arc::clone(&stream.envelope.key)).collect();
-        self.chronicle.as_ref().map(|chronicle| chronicle.story(&names)).unwrap_or_default()
+        let open = self.loops().map(|(stream, view)| LoopStory { stream: stream.into(), view });
+        let closed =
+            self.loops_closed().map(|(stream, view)| LoopStory { stream: stream.into(), view: view.clone() });
+        let loops = open.chain(closed).collect();
+        self.chronicle.as_ref().map(|chronicle| chronicle.story(&names, loops)).unwrap_or_default()
     }
 }
