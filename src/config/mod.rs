@@ -26,6 +26,7 @@ use jiff::tz::TimeZone;
 
 use self::faults::{Faults, Findings, Place, Source, Warning};
 use self::tree::Node;
+use crate::engine::cycle;
 use crate::engine::frame::Format;
 use crate::engine::line;
 use crate::engine::line::multiline;
@@ -62,6 +63,8 @@ pub struct Config {
     pub line: LineConfig,
     /// The limits of folding (`storm`).
     pub storm: storm::Limits,
+    /// The limits of loops (`loops`).
+    pub loops: cycle::Limits,
     /// Memory of the whole process (`budget.memory_max`).
     pub memory_max: Bytes,
     /// Where records go, in the order of the file (`outputs`).
@@ -82,6 +85,7 @@ impl Default for Config {
             inputs: Vec::new(),
             line: LineConfig::default(),
             storm: storm::Limits::default(),
+            loops: cycle::Limits::default(),
             memory_max: Bytes(48 << 20),
             outputs: Vec::new(),
             outbox: Outbox::default(),
@@ -372,7 +376,7 @@ mod tests {
         ];
         assert_eq!(config, want);
         let not_yet = |key: &str| format!("`{key}` is not part of this version yet: it has no effect");
-        assert_eq!(warnings, [not_yet("loops"), not_yet("alerts"), not_yet("status")]);
+        assert_eq!(warnings, [not_yet("alerts"), not_yet("status")]);
     }
 
     #[test]

@@ -207,6 +207,7 @@ fn open(output: &config::Output) -> Result<Output, OutputError> {
 fn engine(config: &Config, lane: LaneId, changes: Changes, now: Now) -> Result<Engine, StartError> {
     let options = Options {
         storm: config.storm.clone(),
+        loops: config.loops.clone(),
         // Half for the engine; the rest is for what is on its way to the output, buffers, and the program itself.
         memory_max: Bytes(cgroup::memory_max(config.memory_max).0 / 2),
         lane,

@@ -5,6 +5,7 @@ mod input;
 mod kafka;
 mod keys;
 mod later;
+mod loops;
 mod multiline;
 mod output;
 
@@ -38,9 +39,8 @@ pub(super) const KNOWN: [&str; 14] = [
     "notify",
 ];
 
-const LATER: [Later; 6] = [
+const LATER: [Later; 5] = [
     later("driver", "{ enabled: false, socket: /run/docker/plugins/squall.sock }"),
-    later("loops", "{ iterations_min: 6 }"),
     later("alerts", "{ files: [presets/*.yaml], groups: [] }"),
     later("retention", "{}"),
     later("status", "{ listen: 127.0.0.1:9599, token_file: null }"),
@@ -83,6 +83,7 @@ pub(super) fn check(root: &Node, environment: &Environment, findings: &mut Findi
     }
     config.line = check_line(&keys, findings);
     config.storm = check_storm(&keys, findings);
+    config.loops = loops::check(&keys, findings);
     config.memory_max = check_budget(&keys, config.memory_max, findings);
     config.outbox = check_outbox(&keys, findings);
     config.identity = identity::check(keys.some("instance"), environment, findings);

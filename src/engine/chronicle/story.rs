@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::numbers::Moved;
 use super::{Chronicle, Row, Storm};
-use crate::engine::cycle::backoff::Verdict;
 use crate::engine::cycle::LoopView;
+use crate::engine::cycle::backoff::Verdict;
 use crate::engine::line::level::Level;
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::template::mask::TemplateId;
