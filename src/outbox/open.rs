@@ -416,6 +416,8 @@ fn prepare(
     let count = |connection: &Connection, name: &str| {
         connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
     };
+    // Before the limits are set: a store of an earlier version that is full gets the page that this takes, once.
+    schema::complete(connection)?;
     let (pages, free) = (count(connection, "page_count")?, count(connection, "freelist_count")?);
     if pages > shares.pages && pages - free < shares.pages {
         // `size_max` is less than it was. SQLite gives pages back only this way; it costs what is left in the store.
@@ -423,7 +425,6 @@ fn prepare(
     }
     connection.pragma_update_and_check(None, "max_page_count", shares.pages.cast_signed(), |_| Ok(()))?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    schema::complete(&transaction)?;
     schema::write_meta(&transaction, meta)?;
     for lane in lanes {
         rows::put_lane(&transaction, lane)?;

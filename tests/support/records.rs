@@ -34,7 +34,9 @@ impl Records {
             match kind(&record) {
                 "line" => records.verbatim += 1,
                 "summary" => records.summarised += count.expect("checked"),
-                _ => records.noticed += count.expect("checked"),
+                "notice" => records.noticed += count.expect("checked"),
+                // A loop stands for no lines.
+                _ => assert_eq!(count, None, "{record}"),
             }
             records.all.push(record);
         }
@@ -93,6 +95,8 @@ impl Records {
         assert_eq!(told("records_out"), self.all.len() as u64, "{ledger}");
         assert_eq!(told("summaries"), self.of("summary").count() as u64, "{ledger}");
         assert_eq!(told("notices"), self.of("notice").count() as u64, "{ledger}");
+        let closed = self.of("loop").filter(|told| told["squall"]["state"] == "closed").count();
+        assert!(told("loops") >= closed as u64, "{ledger}");
     }
 }
 
@@ -145,6 +149,25 @@ fn check_schema(record: &Value) {
             "examples",
         ],
         "notice" => &["reason", "count", "lost_bytes", "families", "examples"],
+        "loop" => &[
+            "loop",
+            "members",
+            "iterations",
+            "period",
+            "verdict",
+            "jitter",
+            "cap",
+            "restarts",
+            "intervals",
+            "attempts",
+            "attempts_limit",
+            "endpoint",
+            "advice",
+            "started",
+            "last",
+            "state",
+            "closed_by",
+        ],
         other => panic!("kind {other:?}: {record}"),
     };
     let odd = ["truncated", "length", "xxh3", "complete", "parse_error", "raw_b64", "extra_dropped_bytes"];
@@ -156,9 +179,28 @@ fn check_schema(record: &Value) {
     if kind(record) == "summary" {
         check_summary(record, squall);
     }
+    if kind(record) == "loop" {
+        check_loop(record, squall);
+    }
     if kind(record) == "notice" {
         assert!(squall["reason"].is_string() && squall["count"].is_u64(), "{record}");
     }
+}
+
+#[track_caller]
+fn check_loop(record: &Value, squall: &Value) {
+    let members = squall["members"].as_array().expect("members");
+    assert!(!members.is_empty() && members.iter().all(|id| id.as_str().is_some_and(is_hex)), "{record}");
+    assert!(squall["loop"].as_str().is_some_and(is_hex), "{record}");
+    assert!(squall["iterations"].as_u64().is_some_and(|iterations| iterations > 1), "{record}");
+    for name in ["p50", "p95", "min", "max"] {
+        assert!(squall["period"][name].as_f64().is_some_and(|seconds| seconds >= 0.0), "{name}: {record}");
+    }
+    is_time(record, &squall["started"]);
+    is_time(record, &squall["last"]);
+    let verdicts = ["none", "constant", "linear", "exponential", "jittered", "unknown"];
+    assert!(squall["verdict"].as_str().is_some_and(|verdict| verdicts.contains(&verdict)), "{record}");
+    assert_eq!(squall["state"] == "closed", squall["closed_by"].is_string(), "{record}");
 }
 
 #[track_caller]

@@ -69,6 +69,13 @@ pub fn judge(sequence: &Sequence, is_whole: bool) -> Judgement {
         return Judgement { verdict, jitter: jitter || is_uneven(&recent), cap: cap(&recent) };
     }
     let plain = |verdict| Judgement { verdict, ..Judgement::default() };
+    if now.high < INSTANT {
+        // Lines without a time of their own that were read at once.
+        return Judgement::default();
+    }
+    if let Some(verdict) = of_whole_seconds(&recent) {
+        return plain(if is_whole || verdict == Verdict::None { verdict } else { Verdict::Unknown });
+    }
     if now.median < 0.5 && now.high < 1.0 && now.ratio() < 3.0 {
         return plain(Verdict::None);
     }
@@ -84,6 +91,22 @@ pub fn judge(sequence: &Sequence, is_whole: bool) -> Judgement {
     }
     seen(Verdict::Jittered)
 }
+
+/// What a clock that shows whole seconds can say of intervals around a second: most of them are 0 or 1.
+fn of_whole_seconds(recent: &[f64]) -> Option<Verdict> {
+    let is_coarse = recent.iter().all(|interval| (interval - interval.round()).abs() < 2.0 * INSTANT);
+    let mean = recent.iter().sum::<f64>() / recent.len() as f64;
+    let (least, most) =
+        (recent.iter().copied().fold(f64::MAX, f64::min), recent.iter().copied().fold(0.0, f64::max));
+    match is_coarse && most - least <= 1.0 + 2.0 * INSTANT {
+        true if mean < 0.5 => Some(Verdict::None),
+        true => Some(Verdict::Constant),
+        false => None,
+    }
+}
+
+/// Two lines this close, in seconds, were written at the same time.
+const INSTANT: f64 = 2e-6;
 
 fn seconds(intervals: &[f32]) -> Vec<f64> {
     // Two lines of one instant are no reason to divide by zero.
@@ -210,14 +233,16 @@ fn variation(values: &[f64]) -> f64 {
 
 /// How regular a lone line must come to be a loop: a line that many clients cause comes at random.
 pub fn is_regular(sequence: &Sequence, judgement: Judgement) -> bool {
-    let now = Level::of(&seconds(&sequence.recent()));
+    let recent = seconds(&sequence.recent());
+    let now = Level::of(&recent);
+    let is_coarse = of_whole_seconds(&recent).is_some();
     match judgement.verdict {
         // A line that comes at random, but often, looks like one without back-off: ask for more.
-        Verdict::None => sequence.count() >= 12 && now.ratio() < 2.0,
+        Verdict::None => sequence.count() >= 12 && (now.ratio() < 2.0 || is_coarse),
         Verdict::Constant => true,
         Verdict::Linear | Verdict::Exponential => !judgement.jitter,
         // Steady, but its beginning was not seen.
-        Verdict::Unknown => sequence.count() >= INTERVALS_MIN && now.ratio() < 1.35,
+        Verdict::Unknown => now.high >= INSTANT && sequence.count() >= INTERVALS_MIN && now.ratio() < 1.35,
         Verdict::Jittered => false,
     }
 }
@@ -241,7 +266,10 @@ mod tests {
         }
         check(&[0.1; 5], Verdict::Unknown, false);
         check(&[0.1; 6], Verdict::None, false);
-        check(&[0.0; 6], Verdict::None, false);
+        check(&[0.0; 6], Verdict::Unknown, false); // nobody knows when they were written
+        check(&[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0], Verdict::None, false); // a clock of whole seconds
+        check(&[5.0, 6.0, 5.0, 5.0, 6.0, 5.0, 5.0], Verdict::Constant, false);
+        check(&[1.0, 2.0, 1.0, 1.0, 2.0, 1.0], Verdict::Constant, false);
         check(&[5.0, 5.01, 4.99, 5.0, 5.02, 5.0], Verdict::Constant, false);
         check(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], Verdict::Linear, false);
         check(&[1.0, 2.0, 4.0, 8.0, 16.0, 32.0], Verdict::Exponential, false);

@@ -86,7 +86,7 @@ pub(super) fn of(
 ) -> LoopView {
     let member = |step: &&Step| Member {
         template: TemplateId(step.template),
-        text: String::from_utf8_lossy(&step.text).trim_end().to_owned(),
+        text: String::from_utf8_lossy(without_time(&step.text)).trim_end().to_owned(),
     };
     let recent = sequence.recent();
     let first = sequence.rise().to_vec();
@@ -135,6 +135,10 @@ impl LoopView {
             message.push_str(cut(&member.text));
         }
         let Period { p50, min, max, .. } = self.period;
+        // Where most lines have the same time, the whole says more.
+        let mean =
+            self.seen.since(self.started).as_secs_f64() / self.iterations.saturating_sub(1).max(1) as f64;
+        let p50 = if p50 > 0.0 { p50 } else { mean };
         // A String takes every write.
         let _ = write!(message, " (×{}, ", grouped(self.iterations));
         let _ = if self.judgement.verdict.grows() {
@@ -170,6 +174,22 @@ impl LoopView {
         let intervals = (self.first.len() + self.last.len()) * size_of::<f32>();
         size_of::<LoopView>() + members + intervals + self.endpoint.as_ref().map_or(0, String::len)
     }
+}
+
+/// The text behind the time that it begins with: the time of one line says nothing of a loop.
+fn without_time(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    // A date, a time of day, a zone.
+    for _ in 0..3 {
+        let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        let is_time = |byte: &u8| byte.is_ascii_digit() || b"TZ:.,/+-[]".contains(byte);
+        if !word.iter().all(is_time) || word.iter().filter(|byte| byte.is_ascii_digit()).count() < 4 {
+            break;
+        }
+        rest = behind.trim_ascii_start();
+    }
+    if rest.is_empty() { text } else { rest }
 }
 
 /// The beginning of a member's text, whole characters of it.
@@ -265,6 +285,20 @@ mod tests {
             &[&long],
             &format!("retry loop: {} (×3,210, every 0.27 s)", "é".repeat(60)),
         );
+    }
+
+    #[test]
+    fn times_at_the_beginning_are_left_out() {
+        #[track_caller]
+        fn check(text: &str, want: &str) {
+            assert_eq!(std::str::from_utf8(without_time(text.as_bytes())), Ok(want));
+        }
+        check("2026-02-06T00:11:00.000Z connection timeout", "connection timeout");
+        check("2026-02-06 00:11:00,123 +0000 connection timeout", "connection timeout");
+        check("[2026-02-06 00:11:00] connection timeout", "connection timeout");
+        check("503 unavailable", "503 unavailable");
+        check("2026-02-06T00:11:00.000Z", "2026-02-06T00:11:00.000Z");
+        check("", "");
     }
 
     #[test]

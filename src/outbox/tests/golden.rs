@@ -57,6 +57,21 @@ fn fault_065_stores_of_earlier_versions_open() {
 }
 
 #[test]
+fn fault_065_a_count_that_earlier_versions_did_not_keep_begins_at_zero() {
+    let (room, copy) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let (_, mut model) = fill(room.path());
+    put_back(copy.path(), &files(&golden("1-closed")));
+    let (mut store, recovered) = open(copy.path());
+    assert_eq!(recovered.changes.totals.loops, 0);
+    let mut next = step(7, 3, 200);
+    next.changes.totals.loops = 5;
+    commit(&mut store, &mut model, next, 7).expect("there is room");
+    drop(store);
+    let (_, recovered) = open(copy.path());
+    assert_eq!(recovered.changes.totals.loops, 5);
+}
+
+#[test]
 fn fault_065_a_newer_format_is_refused_and_left_alone() {
     let room = tempfile::tempdir().expect("a directory");
     drop(fill(room.path()));
