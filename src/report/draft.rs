@@ -78,12 +78,8 @@ impl Draft {
 }
 
 fn severity(story: &Story) -> (Severity, Vec<String>) {
-    let mut reasons = Vec::new();
-    let mut worst = Severity::P4;
-    let mut say = |severity: Severity, reason: String| {
-        worst = worst.max(severity);
-        reasons.push(reason);
-    };
+    let mut found: Vec<(Severity, String)> = Vec::new();
+    let mut say = |severity: Severity, reason: String| found.push((severity, reason));
     let worst_share = worst_share(story);
     let stormed = story.storms.iter().any(|storm| story.templates[storm.template].failing);
     if worst_share >= 0.1 && stormed {
@@ -106,9 +102,11 @@ fn severity(story: &Story) -> (Severity, Vec<String>) {
     if let Some(moved) = story.moved.first() {
         say(Severity::P3, moved_sentence(moved));
     }
-    if worst == Severity::P4 && !(story.storms.is_empty() && story.loops.is_empty()) {
-        say(Severity::P3, "something came in a storm or a loop, and nothing failed".to_owned());
+    if found.is_empty() && !(story.storms.is_empty() && story.loops.is_empty()) {
+        found.push((Severity::P3, "something came in a storm or a loop, and nothing failed".to_owned()));
     }
+    let worst = found.iter().map(|(severity, _)| *severity).max().unwrap_or(Severity::P4);
+    let mut reasons: Vec<String> = found.into_iter().map(|(_, reason)| reason).collect();
     if reasons.is_empty() {
         reasons.push("no storm, no loop, and no number that moved".to_owned());
     }

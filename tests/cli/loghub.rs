@@ -39,7 +39,6 @@ struct Quality {
     grouped_f1: f64,
 }
 
-<<<<<<< HEAD
 /// What the ten sets together come to.
 #[derive(Debug, Default)]
 struct Sum {
@@ -143,46 +142,6 @@ fn sent_by_the_engine(log: &str, name: &str, events: &[String], setting: &str) -
     records.len()
 }
 
-fn quality<'a>(events: &[String], ids: impl Iterator<Item = &'a str>) -> Quality {
-    let ids: Vec<&str> = ids.collect();
-=======
-/// The folder of the data set, if it is there.
-fn sets() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/loghub-2k");
-    let sets = std::env::var_os("SQUALL_TEST_LOGHUB").map_or(beside, PathBuf::from);
-    if sets.is_dir() {
-        return Some(sets);
-    }
-    // Past the test harness, which would keep it to itself.
-    let _ = writeln!(
-        std::io::stderr(),
-        "\nskipped: no LogHub 2k in {}; name it with SQUALL_TEST_LOGHUB",
-        sets.display()
-    );
-    None
-}
-
-#[test]
-fn one_template_is_one_event() {
-    let Some(sets) = sets() else { return };
-    let (mut purity, mut emitted) = (0.0, 0);
-    for name in SETS {
-        let log = sets.join(format!("{name}_2k.log"));
-        let ended =
-            run(&sets, ["templates", "--assign", "--format", "plain", log.to_str().expect("a plain path")]);
-        let ids: Vec<&str> = ended.expect_code(0).stdout.lines().collect();
-        let labels = fs::read_to_string(sets.join(format!("{name}_2k.log_structured.csv"))).expect("labels");
-        let events = column(&labels, "EventId");
-        let found = quality(&events, &ids);
-        eprintln!("{name}: {found:?}");
-        assert_eq!((found.lines, found.lost, found.hidden), (2_000, 0, 0), "{name}: {found:?}");
-        purity += found.pure as f64 / found.lines as f64 / SETS.len() as f64;
-        emitted += found.emitted;
-    }
-    assert!(purity >= 0.999, "pure on average: {purity}");
-    assert!(emitted <= 2_600, "emitted in all ten: {emitted}");
-}
-
 /// Loops that are told of the ten sets. Each is one in truth; the others hold none.
 #[test]
 fn loops_are_told_where_there_are_some() {
@@ -208,8 +167,8 @@ fn loops_are_told_where_there_are_some() {
     }
 }
 
-fn quality(events: &[String], ids: &[&str]) -> Quality {
->>>>>>> 14b86ac (cycle: config, bench, LogHub)
+fn quality<'a>(events: &[String], ids: impl Iterator<Item = &'a str>) -> Quality {
+    let ids: Vec<&str> = ids.collect();
     assert_eq!(events.len(), ids.len(), "one id a line");
     let mut whole: HashMap<&str, usize> = HashMap::new();
     events.iter().for_each(|event| *whole.entry(event).or_default() += 1);

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bad_input;
+mod captures;
 mod closed_pipes;
 mod demo;
 mod faults;

@@ -128,7 +128,7 @@ fn check_schema(record: &Value) {
     );
     assert!(squall["stream"].as_str().is_some_and(|stream| !stream.is_empty()), "{record}");
     let own: &[&str] = match kind(record) {
-        "line" => &["template", "family"],
+        "line" => &["template", "family", "lines"],
         "summary" => &[
             "template",
             "pattern",
@@ -142,6 +142,7 @@ fn check_schema(record: &Value) {
             "last_offset",
             "per_second",
             "baseline_per_second",
+            "storm",
             "state",
             "closed_by",
             "exact",
@@ -219,6 +220,10 @@ fn check_summary(record: &Value, squall: &Value) {
         assert!(squall[name].as_str().is_some_and(|word| words.contains(&word)), "{name}: {record}");
     };
     one_of("state", &["open", "closed"]);
+    assert!(
+        squall["storm"].is_null() || ["rate", "burst"].map(Value::from).contains(&squall["storm"]),
+        "{record}"
+    );
     one_of("closed_by", &["interval", "quiet", "evicted", "pressure", "shutdown", "end"]);
 }
 

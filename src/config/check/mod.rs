@@ -53,6 +53,7 @@ const STORM_KNOWN: [&str; 10] = [
     "first",
     "enter",
     "enter_failing",
+    "burst",
     "quiet",
     "summary_every",
     "summary_every_max",
@@ -110,6 +111,7 @@ fn check_storm(keys: &Keys<'_>, findings: &mut Findings) -> storm::Limits {
     storm.first = keys.number("first", 1..=1_000, storm.first, findings);
     storm.enter = keys.number("enter", 1..=1_000_000, storm.enter, findings);
     storm.enter_failing = keys.number("enter_failing", 1..=1_000_000, storm.enter_failing, findings);
+    storm.burst = keys.number("burst", 0..=1_000, storm.burst, findings);
     storm.quiet = keys.time("quiet", SECOND..=HOUR, storm.quiet, findings);
     storm.summary_every = keys.time("summary_every", SECOND..=HOUR, storm.summary_every, findings);
     storm.summary_every_max = keys.time("summary_every_max", SECOND..=DAY, storm.summary_every_max, findings);
@@ -188,7 +190,7 @@ error: unknown key `summery_every`, did you mean `summary_every`?
    |
 12 |     summery_every: 10s
    |     ^^^^^^^^^^^^^
-   = known keys: first, enter, enter_failing, quiet, summary_every, summary_every_max, templates_max, novelty_per_second, examples, families
+   = known keys: first, enter, enter_failing, burst, quiet, summary_every, summary_every_max, templates_max, novelty_per_second, examples, families
 ";
         assert_eq!(said(&text), want);
     }
@@ -348,12 +350,12 @@ error: `storm.quiet` must be a time, not `5`
         );
         check(
             "type: stdin, multiline: {start: x, language: go}",
-            &["2:50 `inputs.a.multiline.language` and `start` rule each other out"],
+            &["2:42 `inputs.a.multiline.language` and `start` rule each other out"],
         );
         check("type: stdin, multiline: {wait: 1s}", &["2:20 `inputs.a.multiline.start` is missing"]);
         check(
             "type: stdin, multiline: {start: x, lines_max: 1}",
-            &["2:51 `inputs.a.multiline.lines_max` must be from 2 to 10,000, not 1"],
+            &["2:53 `inputs.a.multiline.lines_max` must be from 2 to 10,000, not 1"],
         );
         assert_eq!(brief("inputs: {a b: {type: stdin}}"), ["1:10 `a b` cannot be the name of an input"]);
     }

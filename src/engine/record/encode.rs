@@ -143,6 +143,9 @@ impl Encoder {
             self.raw(b",\"baseline_per_second\":");
             json::float(&mut self.batch.bytes, rounded(baseline));
         }
+        if let Some(storm) = summary.storm {
+            self.word(",\"storm\":\"", storm.as_str());
+        }
         self.word(",\"state\":\"", if summary.open { "open" } else { "closed" });
         self.word(",\"closed_by\":\"", summary.closed_by.as_str());
         self.raw(b",\"exact\":true");

@@ -12,7 +12,7 @@ use super::rate::Rate;
 use super::shed::Shed;
 use super::values::{Extremes, Values};
 use super::window::{Episode, Window};
-use super::{STATISTICS_MAX, State, Storms};
+use super::{STATISTICS_MAX, State, Storm, Storms};
 use crate::engine::template::catalog::EntryId;
 use crate::units::{Lines, Monotonic, Now, Timestamp};
 
@@ -42,7 +42,7 @@ pub struct KeptEpisode<'a> {
     window_left: Duration,
     rate: Rate,
     passed: u32,
-    storming: bool,
+    storm: Option<Storm>,
     busy: i64,
     windows: u32,
     first_offset: u64,
@@ -73,7 +73,7 @@ impl Storms {
     /// would cost a little for each line.
     pub fn hand_out(&mut self, now: Now, mut sink: impl FnMut(EntryId, Numbers, &KeptEpisode<'_>, bool)) {
         for &entry in &self.open {
-            let State { rate, passed, storming, busy, last_arrival, open_at: _, episode } =
+            let State { rate, passed, storm, busy, last_arrival, open_at: _, episode } =
                 &mut self.states[entry.0 as usize];
             let Some(episode) = episode else { continue };
             let Episode { id, total, windows, told, window } = &mut **episode;
@@ -95,7 +95,7 @@ impl Storms {
                 window_left: window.deadline.since(now.arrival),
                 rate: rate.clone(),
                 passed: *passed,
-                storming: *storming,
+                storm: *storm,
                 busy: *busy,
                 windows: *windows,
                 first_offset: window.first_offset,
@@ -157,7 +157,7 @@ impl KeptEpisode<'_> {
         State {
             rate: self.rate.clone(),
             passed: self.passed,
-            storming: self.storming,
+            storm: self.storm,
             busy: self.busy,
             last_arrival: before(now.arrival, quiet_for),
             ..State::vacant()

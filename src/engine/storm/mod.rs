@@ -6,6 +6,7 @@
 //! Limits: one state of about 200 bytes an entry; statistics of variables for [`STATISTICS_MAX`] entries at a time.
 //! Not here: what is new (`engine::template`), how a summary looks on the wire (`engine::record`).
 
+mod burst;
 pub mod kept;
 pub mod novelty;
 pub mod rate;
@@ -14,6 +15,8 @@ pub mod values;
 pub mod window;
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use self::rate::Rate;
 use self::values::Values;
@@ -67,6 +70,9 @@ pub struct Limits {
     pub enter: u32,
     /// The same for entries that speak of failure or are warn or worse (`storm.enter_failing`).
     pub enter_failing: u32,
+    /// How many times its usual lines a minute an entry must have to be storming although it has fewer than that; 0 for
+    /// never (`storm.burst`).
+    pub burst: u32,
     /// How long an entry must be quiet or calm for its episode to end (`storm.quiet`).
     pub quiet: Duration,
     /// The first summary interval of an episode (`storm.summary_every`).
@@ -89,6 +95,7 @@ impl Default for Limits {
             first: 5,
             enter: 100,
             enter_failing: 20,
+            burst: 10,
             quiet: Duration::from_secs(30),
             summary_every: Duration::from_secs(10),
             summary_every_max: Duration::from_secs(300),
@@ -107,6 +114,25 @@ pub enum Verdict {
     Forward,
     /// It is counted in its entry's window.
     Fold,
+}
+
+/// Why an entry is storming (`squall.storm`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Storm {
+    /// Many lines in 10 seconds.
+    Rate,
+    /// Many times its usual lines in a minute.
+    Burst,
+}
+
+impl Storm {
+    /// The word used on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Storm::Rate => "rate",
+            Storm::Burst => "burst",
+        }
+    }
 }
 
 /// A line as this stage sees it.
@@ -146,7 +172,8 @@ struct State {
     rate: Rate,
     /// Lines of the present stretch that were sent. A stretch ends, like an episode, with quiet or calm.
     passed: u32,
-    storming: bool,
+    /// Why it is storming, if it is.
+    storm: Option<Storm>,
     /// The last second in which the rate was at or over the leave rate, or in which stretch or episode began.
     busy: i64,
     /// When the last line came.
@@ -225,13 +252,16 @@ impl Storms {
         let state = &mut self.states[seen.entry.0 as usize];
         state.rate.count();
         state.last_arrival = seen.line.arrival;
-        if !state.storming && state.rate.in_window() >= self.limits.enter_rate(seen.failing) {
-            state.storming = seen.failing || state.is_above_baseline();
+        if state.storm != Some(Storm::Rate)
+            && state.rate.in_window() >= self.limits.enter_rate(seen.failing)
+            && (seen.failing || state.is_above_baseline())
+        {
+            state.storm = Some(Storm::Rate);
         }
         let foldable = match seen.collapse {
             Collapse::Never => false,
             Collapse::Repeats => seen.sighting == Some(Sighting::Repeat),
-            Collapse::Storms => state.storming || seen.sighting == Some(Sighting::Repeat),
+            Collapse::Storms => state.storm.is_some() || seen.sighting == Some(Sighting::Repeat),
             Collapse::Always => true,
         };
         let new = !matches!(seen.sighting, Some(Sighting::Repeat | Sighting::Known));
@@ -271,7 +301,7 @@ impl Storms {
         let fresh = episode.window.count == Lines(0);
         episode.fold(seen.line, self.pace, &mut self.next_window);
         episode.total += Lines(1);
-        if state.storming && episode.window.values.is_none() && self.measured < STATISTICS_MAX {
+        if state.storm.is_some() && episode.window.values.is_none() && self.measured < STATISTICS_MAX {
             episode.window.values = Some(Box::default());
             self.measured += 1;
         }
@@ -343,12 +373,13 @@ impl Storms {
     ) -> bool {
         let Some(state) = self.states.get_mut(entry.0 as usize) else { return false };
         let baseline = state.rate.baseline().map(|lines| lines / rate::WINDOW as f64);
+        let storm = state.storm;
         let Some(episode) = &mut state.episode else { return false };
         if episode.window.count == Lines(0) && episode.window.id == 0 {
             debug_assert!(false, "an episode begins with a folded line");
         }
         let measured = episode.window.values.is_some();
-        let mut summary = episode.close(closed_by, baseline);
+        let mut summary = Summary { storm, ..episode.close(closed_by, baseline) };
         let open = summary.open;
         sink(&mut summary);
         if open {
@@ -360,7 +391,7 @@ impl Storms {
         let committed = episode.told.is_some();
         state.episode = None;
         state.passed = 0;
-        state.storming = false;
+        state.storm = None;
         let at = state.open_at;
         self.open.swap_remove(at as usize);
         if let Some(moved) = self.open.get(at as usize) {
@@ -412,7 +443,7 @@ impl State {
         State {
             rate: Rate::new(0),
             passed: 0,
-            storming: false,
+            storm: None,
             busy: 0,
             last_arrival: Monotonic(0),
             open_at: 0,
@@ -429,18 +460,23 @@ impl State {
     fn turn(&mut self, second: i64, failing: bool, limits: &Limits) -> bool {
         let baseline = if failing { 0.0 } else { self.rate.baseline().unwrap_or(0.0) * BASELINE_FACTOR };
         let leave = f64::from(limits.enter_rate(failing)).max(baseline) / 2.0;
-        if f64::from(self.rate.in_window()) >= leave {
+        let in_burst = self.storm == Some(Storm::Burst);
+        let still_burst = in_burst && self.rate.is_still_burst(limits.burst, failing);
+        if f64::from(self.rate.in_window()) >= leave || still_burst {
             self.busy = self.rate.second();
         }
         let quiet = limits.quiet.as_secs() as i64;
         let is_over = second - self.rate.second() >= quiet || second - self.busy >= quiet;
-        self.rate.advance(second);
+        self.rate.advance(second, in_burst);
         if is_over {
             self.busy = second;
             if self.episode.is_none() {
                 self.passed = 0;
-                self.storming = false;
+                self.storm = None;
             }
+        } else if self.storm.is_none() && self.rate.is_burst(limits.burst, failing) {
+            self.storm = Some(Storm::Burst);
+            self.busy = second;
         }
         is_over
     }

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::burst::Minutes;
+
 /// The window in which a storm is recognised, in seconds of log time (`accounting.md`).
 pub const WINDOW: i64 = 10;
 /// The time constant of the baseline's exponentially weighted average, in seconds: 10 minutes.
@@ -29,6 +31,8 @@ pub struct Rate {
     average: f64,
     /// What `average` would be for one line every second: the correction.
     weight: f64,
+    /// The longer window, in which a burst is recognised.
+    minutes: Minutes,
 }
 
 impl Rate {
@@ -42,6 +46,7 @@ impl Rate {
             since: second,
             average: 0.0,
             weight: 0.0,
+            minutes: Minutes::default(),
         }
     }
 
@@ -64,10 +69,12 @@ impl Rate {
         self.in_window
     }
 
-    /// Ends the current second and begins `second`, which is later.
-    pub fn advance(&mut self, second: i64) {
+    /// Ends the current second and begins `second`, which is later. In a burst it is not learnt what is usual.
+    pub fn advance(&mut self, second: i64, in_burst: bool) {
         debug_assert!(second > self.second, "log time is clamped, so it never runs backwards");
-        self.learn(f64::from(self.counts[usize::from(self.current)]), second - self.second - 1);
+        let lines = self.counts[usize::from(self.current)];
+        self.learn(f64::from(lines), second - self.second - 1);
+        self.minutes.advance(self.second, lines, second, in_burst);
         let gap = second - self.second;
         if gap >= WINDOW {
             self.counts = [0; WINDOW as usize];
@@ -94,6 +101,16 @@ impl Rate {
         }
     }
 
+    /// Whether the minute before this second is a burst: `factor` times what is usual.
+    pub fn is_burst(&self, factor: u32, failing: bool) -> bool {
+        self.minutes.is_burst(self.second, factor, failing)
+    }
+
+    /// Whether a burst goes on.
+    pub fn is_still_burst(&self, factor: u32, failing: bool) -> bool {
+        self.minutes.is_still_burst(self.second, factor, failing)
+    }
+
     /// The entry's normal number of lines in [`WINDOW`] seconds; `None` until it has been watched for 2 minutes.
     pub fn baseline(&self) -> Option<f64> {
         let known = self.second - self.since >= BASELINE_KNOWN_AFTER;
@@ -114,7 +131,7 @@ mod tests {
         let mut rate = Rate::new(0);
         for second in 0..seconds {
             if second > 0 {
-                rate.advance(second);
+                rate.advance(second, false);
             }
             (0..per_second).for_each(|_| rate.count());
         }
@@ -126,7 +143,7 @@ mod tests {
         #[track_caller]
         fn check(advance_to: i64, want: u32) {
             let mut rate = steady(3, 20);
-            rate.advance(advance_to);
+            rate.advance(advance_to, false);
             assert_eq!(rate.in_window(), want);
         }
         assert_eq!(steady(3, 5).in_window(), 15);
@@ -148,7 +165,7 @@ mod tests {
     #[test]
     fn silence_lowers_the_baseline() {
         let mut rate = steady(200, 600);
-        rate.advance(1_200);
+        rate.advance(1_200, false);
         let known = rate.baseline().expect("known");
         assert!((500.0..600.0).contains(&known), "{known}");
     }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::Storm;
 use super::values::Values;
 pub use super::values::{Numbers, SlotValues};
 use crate::units::{Lines, Monotonic, Timestamp};
@@ -66,6 +67,8 @@ pub struct Summary<'a> {
     pub per_second: f64,
     /// The entry's normal rate, once it is known.
     pub baseline_per_second: Option<f64>,
+    /// Why the entry is storming, if it is: repeats are folded without a storm.
+    pub storm: Option<Storm>,
     /// Whether the episode goes on.
     pub open: bool,
     /// Why the window was closed.
@@ -195,6 +198,7 @@ impl Episode {
             last_offset: window.last_offset,
             per_second: count.0 as f64 / span,
             baseline_per_second: baseline,
+            storm: None,
             open: closed_by == ClosedBy::Interval,
             closed_by,
             text: &window.text,

@@ -191,6 +191,42 @@ fn a_steady_access_log_is_no_storm_once_its_baseline_is_known() {
 }
 
 #[test]
+fn a_burst_of_a_calm_template_is_a_storm() {
+    let mut world = World::new(Collapse::Storms, Limits::default());
+    // Two lines a minute for half an hour, then one every two seconds for five minutes, then two a minute again.
+    let calm =
+        |from: u32, minutes: u32| (0..2 * minutes).map(move |tick| f64::from(from) + f64::from(tick) * 30.0);
+    let burst = (0..150).map(|tick| 1_800.0 + f64::from(tick) * 2.0);
+    let mut lines = 0;
+    for second in calm(0, 30).chain(burst).chain(calm(2_100, 10)) {
+        lines += 1;
+        world.line(second, &format!("GET /orders/{second} 200"));
+    }
+    world.finish(ClosedBy::End);
+    let summaries = world.of("summary");
+    let told: Vec<_> = summaries.iter().map(|told| told["squall"]["storm"].as_str()).collect();
+    assert!(!told.is_empty() && told.iter().all(|storm| *storm == Some("burst")), "{told:?}");
+    let folded: u64 = world.summaries().iter().map(|(count, _, _)| count).sum();
+    assert!((110..=140).contains(&folded), "{folded} of the 150");
+    assert_eq!(folded + world.verbatim() as u64, lines);
+    assert_eq!(world.summaries().last().map(|summary| (summary.1, summary.2)), Some(("quiet", "closed")));
+    let after = world.records.iter().rev().take_while(|record| record["squall"]["kind"] == "line").count();
+    assert!(after >= 18, "calm lines pass again: {after}");
+}
+
+#[test]
+fn a_storm_says_why() {
+    let mut world = World::new(Collapse::Storms, Limits::default());
+    for tick in 0..50 {
+        world.line(f64::from(tick) * 0.1, &format!("connection timeout after {tick} ms"));
+        world.line(f64::from(tick) * 0.1, "heartbeat");
+    }
+    world.finish(ClosedBy::End);
+    let told: Vec<_> = world.of("summary").iter().map(|told| told["squall"]["storm"].as_str()).collect();
+    assert_eq!(told, [Some("rate"), None], "repeats are folded without a storm");
+}
+
+#[test]
 fn a_baseline_keeps_ten_times_as_much_from_passing() {
     let mut world = World::new(Collapse::Storms, Limits::default());
     for tick in 0..(200 * 2) {
