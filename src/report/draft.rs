@@ -209,7 +209,7 @@ pub fn moved_sentence(moved: &MovedNumber) -> String {
 /// A number as people read it: times and sizes in the unit that fits.
 pub fn quantity(value: f64, unit: &str) -> String {
     match unit {
-        "s" if value >= 0.0 && value < 1e12 => duration(Duration::from_secs_f64(value)),
+        "s" if (0.0..1e12).contains(&value) => duration(Duration::from_secs_f64(value)),
         "B" if value >= 0.0 => bytesize::ByteSize(value as u64).display().si().to_string(),
         _ => {
             let digits = if value.abs() >= 100.0 || value.fract() == 0.0 { 0 } else { 2 };

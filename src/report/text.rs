@@ -153,10 +153,11 @@ impl Text<'_> {
             let until = if storm.open { "going on".to_owned() } else { short_time(storm.last, story) };
             writeln!(
                 f,
-                "  {:>12}  {} – {until}  {}  peak {}/s{}",
+                "  {:>12}  {} – {until}  {}  {} {}/s{}",
                 format!("x{}", grouped(storm.total.0)),
                 short_time(storm.first, story),
                 sparkline(&template.chart, 24),
+                if storm.is_burst { "burst" } else { "peak" },
                 rate(storm.peak),
                 storm.baseline.map_or_else(String::new, |normal| format!(", normally {}/s", rate(normal))),
             )?;

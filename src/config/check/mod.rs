@@ -49,7 +49,7 @@ const LATER: [Later; 5] = [
 const LINE_LATER: [Later; 1] = [later("redact", "[]")];
 const BUDGET_LATER: [Later; 2] = [later("bytes_per_second", "null"), later("lines_per_second", "null")];
 
-const STORM_KNOWN: [&str; 10] = [
+const STORM_KNOWN: [&str; 11] = [
     "first",
     "enter",
     "enter_failing",

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use self::numbers::{Numbers, Said};
 use self::series::{Series, Span, Total};
 use super::line::level::Level;
-use super::storm::Limits;
+use super::storm;
 use super::storm::window::{ClosedBy, EXAMPLE_MAX, Summary};
 use super::template::catalog::EntryId;
 use super::template::mask::{SENTINEL, Slots, TemplateId};
@@ -48,7 +48,6 @@ pub struct Chronicle {
     /// The storms that go on, by their episode's number.
     open: HashMap<u64, usize>,
     storms_beyond: u64,
-    enter: [u32; 2],
     numbers: Numbers,
 }
 
@@ -81,7 +80,7 @@ pub struct Row {
     measured: (usize, u32),
 }
 
-/// A storm: an episode that was fast enough to be one.
+/// An episode of folded lines, which is a storm where it has a kind.
 #[derive(Clone, Debug)]
 pub struct Storm {
     /// Its template's place among the rows.
@@ -102,7 +101,8 @@ pub struct Storm {
     pub baseline: Option<f64>,
     /// Whether it was going on when the log ended.
     pub open: bool,
-    fast: bool,
+    /// Why it is a storm; `None` where only repeats were folded.
+    pub kind: Option<storm::Storm>,
 }
 
 /// What a new entry is.
@@ -128,9 +128,8 @@ pub struct Newcomer<'a> {
     pub log_time: Timestamp,
 }
 
-impl Chronicle {
-    /// An empty one; `limits` say how fast a storm is.
-    pub fn new(limits: &Limits) -> Chronicle {
+impl Default for Chronicle {
+    fn default() -> Self {
         Chronicle {
             span: None,
             current: (i64::MIN, 0),
@@ -145,11 +144,12 @@ impl Chronicle {
             storms: Vec::new(),
             open: HashMap::new(),
             storms_beyond: 0,
-            enter: [limits.enter, limits.enter_failing],
             numbers: Numbers::default(),
         }
     }
+}
 
+impl Chronicle {
     /// The log time of the newest line; `None` before the first one.
     pub fn last(&self) -> Option<Timestamp> {
         self.span.map(|_| self.last)
@@ -246,10 +246,9 @@ impl Chronicle {
                 // Later windows would tell the storm's own rate.
                 baseline: summary.baseline_per_second,
                 open: true,
-                fast: false,
+                kind: None,
             }),
         };
-        let enter = self.enter[usize::from(self.rows[row as usize].failing)];
         let storm = &mut self.storms[index];
         storm.total = summary.total;
         storm.folded += summary.count;
@@ -261,7 +260,7 @@ impl Chronicle {
             let seconds = summary.last.since(summary.first).as_secs_f64().max(1.0);
             storm.peak = storm.peak.max(summary.count.0 as f64 / seconds);
         }
-        storm.fast |= storm.peak * WINDOW_SECONDS >= f64::from(enter);
+        storm.kind = storm.kind.or(summary.storm);
         if !summary.open {
             self.open.remove(&summary.episode);
         }
@@ -276,12 +275,13 @@ impl Chronicle {
         } else {
             let ended =
                 (0..self.storms.len()).filter(|&index| !self.open.contains_key(&self.storms[index].episode));
-            let smallest = ended.min_by_key(|&index| (self.storms[index].fast, self.storms[index].folded));
+            let smallest =
+                ended.min_by_key(|&index| (self.storms[index].kind.is_some(), self.storms[index].folded));
             // As many storms go on at once as there are entries: then it is the smallest of all that is forgotten.
             let index = smallest.unwrap_or_else(|| {
                 (0..self.storms.len()).min_by_key(|&index| self.storms[index].folded).unwrap_or(0)
             });
-            self.storms_beyond += u64::from(self.storms[index].fast);
+            self.storms_beyond += u64::from(self.storms[index].kind.is_some());
             self.open.remove(&self.storms[index].episode);
             self.storms[index] = storm;
             index
@@ -290,9 +290,6 @@ impl Chronicle {
         index
     }
 }
-
-/// The seconds of log time in which [`Limits::enter`] lines make a storm.
-const WINDOW_SECONDS: f64 = super::storm::rate::WINDOW as f64;
 
 /// A masked text as people know it from log parsers: `<*>` for each variable; what is not UTF-8 is replaced.
 pub fn pattern(canonical: &[u8]) -> Box<str> {
@@ -344,6 +341,7 @@ mod tests {
             baseline_per_second: None,
             open,
             closed_by: ClosedBy::Quiet,
+            storm: (count > 100).then_some(storm::Storm::Rate),
             text: b"",
             examples: &[],
             values: Vec::new(),
@@ -353,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_storm_is_told_with_its_phases() {
-        let mut chronicle = Chronicle::new(&Limits::default());
+        let mut chronicle = Chronicle::default();
         begin(&mut chronicle, 0, "all is well", false, 0);
         begin(&mut chronicle, 1, "a warning that came before everything", true, 0);
         begin(&mut chronicle, 2, "cannot connect", true, 1_000);
@@ -384,7 +382,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut chronicle = Chronicle::new(&Limits::default());
+        let mut chronicle = Chronicle::default();
         for entry in 0..ROWS_MAX as u32 + 5 {
             begin(&mut chronicle, entry, &"x".repeat(entry as usize % 600 + 1), false, i64::from(entry));
             // Other templates are told apart by their ids.

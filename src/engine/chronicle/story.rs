@@ -7,6 +7,7 @@ use super::{Chronicle, Row, Storm};
 use crate::engine::cycle::LoopView;
 use crate::engine::cycle::backoff::Verdict;
 use crate::engine::line::level::Level;
+use crate::engine::storm::Storm as Kind;
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::template::mask::TemplateId;
 use crate::units::{Lines, Timestamp};
@@ -133,6 +134,8 @@ pub struct StormStory {
     pub baseline: Option<f64>,
     /// Whether it was going on when the log ended.
     pub open: bool,
+    /// It was slow, and yet many times what is normal for it.
+    pub is_burst: bool,
 }
 
 /// When what began and ended; each is `None` where the log does not show it.
@@ -194,8 +197,8 @@ impl Chronicle {
         };
         let (order, places) = self.order();
         let templates: Vec<Template> = order.iter().map(|&row| template(&self.rows[row])).collect();
-        let fast = self.storms.iter().filter(|storm| storm.fast);
-        let mut storms: Vec<StormStory> = fast.map(|storm| storm_story(storm, &places)).collect();
+        let storms = self.storms.iter().filter(|storm| storm.kind.is_some());
+        let mut storms: Vec<StormStory> = storms.map(|storm| storm_story(storm, &places)).collect();
         storms.sort_by_key(|storm| (std::cmp::Reverse(storm.total), storm.first, storm.template));
         let volume = chart(self.volume.read(&span, buckets));
         let failing_over_time = chart(self.failing.read(&span, buckets));
@@ -245,6 +248,7 @@ fn storm_story(storm: &Storm, places: &[usize]) -> StormStory {
         peak: storm.peak,
         baseline: storm.baseline,
         open: storm.open,
+        is_burst: storm.kind == Some(Kind::Burst),
     }
 }
 

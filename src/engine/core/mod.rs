@@ -117,7 +117,7 @@ impl Core {
             storms: Storms::new(options.storm.clone()),
             loops: Loops::new(options.loops, options.storm.pace()),
             encoder: Encoder::new(options.lane, 1, options.record_max),
-            chronicle: options.chronicle.then(|| Box::new(Chronicle::new(&options.storm))),
+            chronicle: options.chronicle.then(Box::default),
             clock: options.clock,
             log_times: None,
             limits: options.storm,

@@ -282,7 +282,7 @@ impl Storms {
     /// Whether an entry is storming.
     #[inline]
     pub fn is_storming(&self, entry: EntryId) -> bool {
-        self.states.get(entry.0 as usize).is_some_and(|state| state.storming)
+        self.states.get(entry.0 as usize).is_some_and(|state| state.storm.is_some())
     }
 
     fn open_episode(&mut self, entry: EntryId) {
