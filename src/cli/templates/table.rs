@@ -187,7 +187,8 @@ impl Table {
                 share(row.count, self.lines) * 100.0,
                 row.level.map_or("-", Level::as_str),
                 row.id,
-                visible(&row.pattern),
+                // A subject's parts stand behind tabs, which would be shown as escapes.
+                visible(&row.pattern.replace('\t', "  ")),
             )?;
             for example in &row.examples {
                 writeln!(out, "{:>count$}  | {}", "", visible(&String::from_utf8_lossy(example)))?;

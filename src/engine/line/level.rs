@@ -90,7 +90,7 @@ impl Level {
     }
 
     /// The severity in a syslog priority (RFC 5424, 6.2.1).
-    fn from_priority(digits: &[u8]) -> Option<Level> {
+    pub fn from_priority(digits: &[u8]) -> Option<Level> {
         let priority =
             std::str::from_utf8(digits).ok()?.parse::<u32>().ok().filter(|number| *number <= 191)?;
         Some(match priority % 8 {

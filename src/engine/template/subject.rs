@@ -5,7 +5,7 @@
 //! nor times, ids and optional fields make a template of their own:
 //! `level=error⇥query failed⇥status=500⇥error=deadline exceeded`.
 //!
-//! 1. The level. The numbers of pino and bunyan become words, for numbers are variables.
+//! 1. The level. The numbers of pino, bunyan (10 to 60) and GELF (0 to 7) become words, for numbers are variables.
 //! 2. The message: the first that is there, and not empty, of `message`, `msg`, `@mt`, `messagetemplate`, `@m`,
 //!    `@message`, `renderedmessage`, `short_message`, `body`, `log`, `event`, `text`; only of the outermost object.
 //! 3. Codes and words of state, wherever they stand: `status`, `code`, `errno`, `exit`, `signal` and their kin, `state`,
@@ -188,10 +188,11 @@ impl<'t> Parts<'t> {
         out.clear();
         if let Some(level) = self.level {
             let word = match level.kind {
-                Kind::Number => Level::from_number(level.bytes).map(|level| level.as_str().as_bytes()),
+                Kind::Number if level.bytes.len() == 1 => Level::from_priority(level.bytes),
+                Kind::Number => Level::from_number(level.bytes),
                 _ => None,
             };
-            let word = word.unwrap_or(level.bytes);
+            let word = word.map_or(level.bytes, |level| level.as_str().as_bytes());
             out.extend_from_slice(b"level=");
             out.extend_from_slice(&word[..word.len().min(CODE_MAX)]);
             out.push(SEPARATOR);
@@ -226,10 +227,14 @@ struct Place {
 /// The role of a field with this name.
 #[inline]
 fn role(name: &[u8]) -> Option<Role> {
+    // Most fields are none of these, and this look tells nearly all of them.
+    let first = name.first()? | SMALL;
+    if BEGINNINGS.get(name.len())? >> (first & 31) & 1 == 0 {
+        return None;
+    }
     let (begin, end) = (*BY_LENGTH.get(name.len())?, *BY_LENGTH.get(name.len() + 1)?);
-    let first = name.first()?.to_ascii_lowercase();
     let same_length = &NAMES[usize::from(begin)..usize::from(end)];
-    let is = |known: &[u8]| known[0] == first && known.eq_ignore_ascii_case(name);
+    let is = |known: &[u8]| known[0] | SMALL == first && known.eq_ignore_ascii_case(name);
     same_length.iter().find(|(known, _)| is(known)).map(|(_, role)| *role)
 }
 
@@ -339,6 +344,22 @@ static BY_LENGTH: [u8; NAME_MAX + 2] = {
     begins
 };
 
+/// For each length the letters with which names begin, a bit each: the low five bits of a letter are its place in the
+/// alphabet.
+static BEGINNINGS: [u32; NAME_MAX + 1] = {
+    let mut beginnings = [0; NAME_MAX + 1];
+    let mut index = 0;
+    while index < NAMES.len() {
+        let name = NAMES[index].0;
+        beginnings[name.len()] |= 1 << (name[0] & 31);
+        index += 1;
+    }
+    beginnings
+};
+
+/// The bit that makes a capital a small letter.
+const SMALL: u8 = 0x20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,6 +399,8 @@ mod tests {
             "level=Warning | User {Name} in | @x=System.Exception: y",
         );
         check(r#"{"log":"plain text\n","stream":"stdout"}"#, r"plain text\n");
+        check(r#"{"version":"1.1","short_message":"m","level":3}"#, "level=error | m");
+        check(r#"{"msg":"m","level":35}"#, "level=35 | m");
         check("time=x level=warn msg=\"a b\" err=\"c d\" n=5", "level=warn | a b | err=c d");
         check("ts=x level=error msg=failed code=ECONNRESET", "level=error | failed | code=ECONNRESET");
         // The order of keys, and what does not matter.
