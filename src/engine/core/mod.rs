@@ -329,11 +329,9 @@ impl Core {
     #[inline]
     fn measure(&mut self, found: Found, counted: EntryId, text: &[u8]) {
         let Some((values, window)) = self.storms.values(counted) else { return };
-        if self.catalog.entry(counted).as_family().is_some_and(|family| !family.is_aligned) {
-            return;
-        }
         let repeat = found.sighting == Sighting::Repeat;
-        if values.is_constant() {
+        let is_spoilt = || self.catalog.entry(counted).as_family().is_some_and(|family| !family.is_aligned);
+        if values.is_constant() || (counted != found.entry && is_spoilt()) {
             return;
         }
         if repeat && !values.wants_next() && self.catalog.body_is_marked(window) {

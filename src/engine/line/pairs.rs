@@ -33,15 +33,16 @@ impl<'t> Pairs<'t> {
         self.has_skipped
     }
 
-    /// Takes the value behind the `=` before `start`, and goes on behind it.
+    /// Takes the value behind the `=` before `start`, and goes on behind it. What it is, is not asked yet: of most values
+    /// nobody wants to know.
     #[inline]
-    fn value(&mut self, start: usize) -> Value<'t> {
+    fn value(&mut self, start: usize) -> Unread<'t> {
         let rest = &self.text[start..];
         if let Some(inside) = rest.strip_prefix(b"\"")
             && let Some(end) = string_end(inside)
         {
             self.at = start + end + 2;
-            return Value { bytes: &inside[..end], kind: Kind::Text };
+            return Unread { bytes: &inside[..end], is_quoted: true };
         }
         let end = if self.is_logfmt {
             memchr3(b' ', b'\t', b'\r', rest)
@@ -54,15 +55,12 @@ impl<'t> Pairs<'t> {
         while let (false, [before @ .., b'.' | b':' | b'!' | b'?']) = (self.is_logfmt, bytes) {
             bytes = before;
         }
-        Value { bytes, kind: kind_of_bare(bytes) }
+        Unread { bytes, is_quoted: false }
     }
-}
 
-impl<'t> Iterator for Pairs<'t> {
-    type Item = (&'t [u8], Value<'t>);
-
+    /// The next pair.
     #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
+    pub fn next_unread(&mut self) -> Option<(&'t [u8], Unread<'t>)> {
         loop {
             let from = self.at;
             let rest = self.text.get(from..)?;
@@ -85,6 +83,30 @@ impl<'t> Iterator for Pairs<'t> {
             }
             return Some((key, self.value(equals + 1)));
         }
+    }
+}
+
+impl<'t> Iterator for Pairs<'t> {
+    type Item = (&'t [u8], Value<'t>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_unread().map(|(key, value)| (key, value.read()))
+    }
+}
+
+/// A value of which only the extent is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Unread<'t> {
+    bytes: &'t [u8],
+    is_quoted: bool,
+}
+
+impl<'t> Unread<'t> {
+    /// The value, and what it is.
+    pub fn read(self) -> Value<'t> {
+        let kind = if self.is_quoted { Kind::Text } else { kind_of_bare(self.bytes) };
+        Value { bytes: self.bytes, kind }
     }
 }
 
@@ -131,8 +153,20 @@ fn begins_key(byte: u8) -> bool {
 
 #[inline]
 fn is_key(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'@' | b'/')
+    IS_KEY[usize::from(byte)]
 }
+
+/// A look instead of comparisons: this is asked for each byte of each key.
+static IS_KEY: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let letter = byte as u8;
+        table[byte] = letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'-' | b'.' | b'@' | b'/');
+        byte += 1;
+    }
+    table
+};
 
 /// The longest first key of a logfmt line.
 const KEY_MAX: usize = 32;

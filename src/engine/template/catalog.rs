@@ -155,7 +155,7 @@ impl Catalog {
 
     /// The entry that the line belongs to, or `None` when its template was never seen in this stream; then
     /// [`Catalog::insert`] may make one.
-    #[inline]
+    #[inline(always)]
     pub fn find(&mut self, query: Query<'_>) -> Option<Found> {
         let ask = query.foldable || self.patience.asks();
         if ask {

@@ -48,11 +48,8 @@ impl Subject {
     #[inline]
     pub fn of<'s>(&'s mut self, text: &'s [u8]) -> &'s [u8] {
         // Most lines begin with neither, so they cost this look.
-        self.is_found = match text.first() {
-            Some(b'{') => self.find(text),
-            Some(byte) if byte.is_ascii_lowercase() && is_logfmt(text) => self.find(text),
-            _ => false,
-        };
+        let may_have = matches!(text.first(), Some(b'{' | b'a'..=b'z'));
+        self.is_found = may_have && self.find(text);
         self.last(text)
     }
 
@@ -69,7 +66,8 @@ impl Subject {
         }
         let parts = match Reader::of(text) {
             Some(reader) => Parts::of_object(reader),
-            None => Parts::of_pairs(Pairs::of(text)),
+            None if is_logfmt(text) => Parts::of_pairs(Pairs::of(text)),
+            None => None,
         };
         let Some(parts) = parts else { return false };
         parts.write(&mut self.text)
@@ -90,7 +88,7 @@ enum Role {
 struct Parts<'t> {
     level: Option<Value<'t>>,
     message: Option<(u8, &'t [u8])>,
-    /// An `event`, which is the message where there is no better one, and a code where there is.
+    /// Codes and failures, each with its name and its value.
     kept: [(Role, &'t [u8], &'t [u8]); PARTS_MAX],
     used: usize,
 }
@@ -109,12 +107,12 @@ impl<'t> Parts<'t> {
         while let Some(step) = reader.next() {
             match step {
                 Step::Value(name, value) => {
-                    let place = Place {
-                        is_outermost: reader.depth() == 1,
-                        in_failure: failing & 1 == 1,
-                        in_log: logging & 1 == 1,
-                    };
-                    parts.take(name, value, place)?;
+                    let in_failure = failing & 1 == 1;
+                    let role = if in_failure { role_in_failure(name) } else { role(name) };
+                    let place = Place { is_outermost: reader.depth() == 1, in_log: logging & 1 == 1 };
+                    if let Some(role) = role {
+                        parts.take(role, name, value, place)?;
+                    }
                 }
                 Step::Begin(name) => {
                     let is_failure = failing & 1 == 1 || role(name) == Some(Role::Failure);
@@ -130,27 +128,26 @@ impl<'t> Parts<'t> {
     /// `None` where something stands between the pairs, or where there are too many parts.
     fn of_pairs(mut pairs: Pairs<'t>) -> Option<Parts<'t>> {
         let mut parts = Parts::new();
-        let place = Place { is_outermost: true, in_failure: false, in_log: false };
-        for (name, value) in pairs.by_ref() {
-            parts.take(name, value, place)?;
+        let place = Place { is_outermost: true, in_log: false };
+        while let Some((name, value)) = pairs.next_unread() {
+            if let Some(role) = role(name) {
+                parts.take(role, name, value.read(), place)?;
+            }
         }
         (!pairs.has_skipped()).then_some(parts)
     }
 
-    /// Takes one field. `None` where there is no room for it.
-    #[inline]
-    fn take(&mut self, name: &'t [u8], value: Value<'t>, place: Place) -> Option<()> {
-        let role = if place.in_failure { role_in_failure(name) } else { role(name) };
+    /// Takes one field that has a role. `None` where there is no room for it.
+    fn take(&mut self, role: Role, name: &'t [u8], value: Value<'t>, place: Place) -> Option<()> {
         match role {
-            None => {}
-            Some(Role::Level) if place.is_outermost || place.in_log => {
+            Role::Level if place.is_outermost || place.in_log => {
                 self.level = self.level.or(Some(value));
             }
-            Some(Role::Level) => {}
-            Some(Role::Message(rank)) if place.is_outermost => self.take_message(rank, name, value)?,
-            Some(Role::Message(_)) => {}
-            Some(Role::Code) => self.keep(Role::Code, name, value)?,
-            Some(Role::Failure) => self.keep(Role::Failure, name, value)?,
+            Role::Level => {}
+            Role::Message(rank) if place.is_outermost => self.take_message(rank, name, value)?,
+            Role::Message(_) => {}
+            Role::Code => self.keep(Role::Code, name, value)?,
+            Role::Failure => self.keep(Role::Failure, name, value)?,
         }
         Some(())
     }
@@ -220,7 +217,6 @@ impl<'t> Parts<'t> {
 #[derive(Clone, Copy)]
 struct Place {
     is_outermost: bool,
-    in_failure: bool,
     in_log: bool,
 }
 

@@ -79,6 +79,8 @@ pub struct Founding {
 #[derive(Debug)]
 pub(in crate::engine::template) struct Families {
     hasher: SeedableRandomState,
+    /// For each place the hash of a [`WILD`] there.
+    wild: [u64; PLACES_MAX],
     candidates: HashTable<Candidate>,
     known: HashTable<(u64, EntryId)>,
     /// The words of the template that is looked at.
@@ -119,9 +121,11 @@ struct Word {
 impl Families {
     /// No families yet. `seed` must differ between processes.
     pub(in crate::engine::template) fn new(seed: u64) -> Families {
+        // Not the seed of the bodies: equal input to both tables must not fall into equal places.
+        let hasher = SeedableRandomState::with_seed(seed ^ 0x5851_f42d_4c95_7f2d, SharedSeed::global_fixed());
         Families {
-            // Not the seed of the bodies: equal input to both tables must not fall into equal places.
-            hasher: SeedableRandomState::with_seed(seed ^ 0x5851_f42d_4c95_7f2d, SharedSeed::global_fixed()),
+            wild: std::array::from_fn(|place| hash(&hasher, place, &[WILD])),
+            hasher,
             candidates: HashTable::new(),
             known: HashTable::new(),
             words: Vec::new(),
@@ -228,32 +232,24 @@ impl Families {
             text.windows(2).any(|pair| pair.iter().all(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80));
         // A digit that the mask left is a code. What holds an escape holds a byte that is a mark elsewhere.
         let is_plain = !text.iter().any(|byte| byte.is_ascii_digit() || matches!(*byte, ESCAPE | b'='));
+        let is_news = speaks && words::is_news(text);
         // A variable with something around it may vary as a whole, a bare one varies anyway.
-        let may_vary =
-            place < PLACES_MAX && speaks && is_plain && text != [SENTINEL] && !words::is_news(text);
+        let may_vary = place < PLACES_MAX && speaks && is_plain && !is_news;
         Word {
             start,
             end: start + text.len(),
-            hash: self.hash(place, text),
+            hash: hash(&self.hasher, place, text),
             may_vary,
             is_aligned: !text.contains(&SENTINEL),
-            is_constant: speaks && !words::is_level(text),
+            is_constant: speaks && !(is_news && words::is_level(text)),
         }
-    }
-
-    fn hash(&self, place: usize, text: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write_usize(place);
-        hasher.write(text);
-        hasher.finish()
     }
 
     /// The key of all words but the one at `place`, if that one may vary and the others say enough.
     fn key_without(&self, place: usize, whole: u64, constants: usize) -> Option<u64> {
         let word = self.words[place];
         let enough = constants - usize::from(word.is_constant) >= CONSTANTS_MIN;
-        (word.may_vary && enough)
-            .then(|| whole.wrapping_sub(word.hash).wrapping_add(self.hash(place, &[WILD])))
+        (word.may_vary && enough).then(|| whole.wrapping_sub(word.hash).wrapping_add(self.wild[place]))
     }
 
     /// Adds a template to those that share `key`. All of them, when they are a family.
@@ -288,6 +284,13 @@ impl Families {
         found.remove();
         Some(sprouts)
     }
+}
+
+fn hash(hasher: &SeedableRandomState, place: usize, text: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write_usize(place);
+    hasher.write(text);
+    hasher.finish()
 }
 
 #[cfg(test)]
