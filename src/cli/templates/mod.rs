@@ -1,7 +1,7 @@
 //! `squall templates`: which templates a log is made of, and which templates are one family.
 //!
-//! Limits: [`TEMPLATES_MAX`] templates are told apart; families need a number for each line to be told at the end, so
-//! `--assign=families` takes at most [`LINES_MAX`] lines.
+//! Limits: 100,000 templates are told apart; families need a number for each line to be told at the end, so
+//! `--assign=families` takes at most 50 million lines.
 
 mod kin;
 mod table;
