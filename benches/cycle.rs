@@ -44,6 +44,7 @@ fn observe(bencher: divan::Bencher, order: &[usize], tags: Tags, prefix: &[&str]
                 text: texts[at].as_bytes(),
                 time: Timestamp(time),
                 arrival: Monotonic((time - START) as u64),
+                is_failing: true,
                 is_first: false,
             };
             cycle.observe(seen, &mut loops);

@@ -142,10 +142,11 @@ fn sent_by_the_engine(log: &str, name: &str, events: &[String], setting: &str) -
     records.len()
 }
 
-/// Loops that are told of the ten sets. Each is one in truth; the others hold none.
+/// Loops that are told of the ten sets. Hadoop's are true ones: `LeaseRenewer` cannot reach its server and says every
+/// second that it will retry shortly, and the IPC client is `Retrying connect to server` every two. The others hold none.
 #[test]
 fn loops_are_told_where_there_are_some() {
-    const TRUE_ONES: [(&str, usize); 0] = [];
+    const TRUE_ONES: [(&str, usize); 1] = [("Hadoop", 2)];
     let Some(sets) = sets() else { return };
     for name in SETS {
         let log = sets.join(format!("{name}_2k.log"));
@@ -163,7 +164,7 @@ fn loops_are_told_where_there_are_some() {
             eprintln!("{name}: {} {}", told["message"], told["squall"]["intervals"]);
         }
         let want = TRUE_ONES.iter().find(|(set, _)| *set == name).map_or(0, |(_, loops)| *loops);
-        eprintln!("{name}: {} {want}", engine.ledger().loops);
+        assert_eq!(engine.ledger().loops, want as u64, "{name}: {loops:#?}");
     }
 }
 

@@ -48,6 +48,7 @@ impl Core {
             text,
             time: line.log_time,
             arrival: now.arrival,
+            is_failing: known.failing,
             is_first,
         };
         cycle.observe(seen, &mut self.loops);

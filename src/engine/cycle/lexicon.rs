@@ -5,7 +5,7 @@
 //! it never storms, is believed only then. Matching ignores the case of ASCII letters.
 //! Limit: words come from the config too, at most [`WORDS_MAX`] of [`WORD_MAX`] bytes.
 
-use regex::bytes::{Match, Regex};
+use regex::bytes::Regex;
 
 /// Words of one kind that the config may add.
 pub const WORDS_MAX: usize = 256;
@@ -58,10 +58,9 @@ impl Lexicon {
     pub fn tags(&self, text: &[u8]) -> Tags {
         let text = &text[..text.len().min(TEXT_MAX)];
         let says = |words: &Option<Regex>| {
-            let happens = |word: Match<'_>| {
-                word.as_bytes().eq_ignore_ascii_case(b"attempt") || !is_a_name(&text[word.end()..])
-            };
-            words.as_ref().is_some_and(|words| words.find_iter(text).any(happens))
+            words
+                .as_ref()
+                .is_some_and(|words| words.find_iter(text).any(|word| !is_a_name(&text[word.end()..])))
         };
         let failure = if says(&self.failure) { Tags::FAILURE } else { Tags::default() };
         failure.or(if says(&self.retry) { Tags::RETRY } else { Tags::default() })
@@ -136,20 +135,23 @@ const FAILURE_PARTS: &[&str] = &[
 /// These must stand alone: `preset`, `enclosed`.
 const FAILURE_WORDS: &[&str] = &["reset", "closed", "disconnected", "no route", "unavailable"];
 
-const RETRY_PARTS: &[&str] =
-    &["re-?connect", "back[ -]?off", "backing off", "재 ?연결", "재 ?시도", "재 ?접속", "다시 ?시도"];
-const RETRY_WORDS: &[&str] = &[
-    "retry",
-    "retries",
-    "retried",
-    "retrying",
-    "attempts?",
-    "attempting",
-    "giving up",
-    "gave up",
-    "next try in",
-    "try(?:ing)? again",
+const RETRY_PARTS: &[&str] = &[
+    "re-?connect",
+    "back[ -]?off",
+    "backing off",
+    "재 ?연결",
+    "재 ?시도",
+    "재 ?접속",
+    "다시 ?시도",
+    // Not the bare word: a break-in attempt is none of ours.
+    "attempts?[ #:(]{1,3}[0-9]",
+    "attempt=[0-9]",
+    "[0-9] (?:[a-z]+ )?attempts?",
+    "(?:next|another|connection|failed) attempts?",
+    "attempting (?:to )?(?:re-?)?connect",
 ];
+const RETRY_WORDS: &[&str] =
+    &["retry", "retries", "retried", "retrying", "giving up", "gave up", "next try in", "try(?:ing)? again"];
 
 #[cfg(test)]
 mod tests {
@@ -177,6 +179,10 @@ mod tests {
         check("재연결 시도 중", false, true);
         // Not these.
         check("GET /api/v1/orders 200 12ms", false, false);
+        check("reverse mapping failed - POSSIBLE BREAK-IN ATTEMPT!", false, false);
+        check("attempt 3 of 5", false, true);
+        check("2nd attempt", false, false); // too little to go by
+        check("giving up after 3 failed attempts", false, true);
         check("preset loaded, enclosed by 3 walls", false, false);
         check("pool stats: timeouts=0 retries=0 size=5", false, false);
         check("connection timeout: 10.0.0.1:5432", true, false);

@@ -73,6 +73,8 @@ pub struct Seen<'a> {
     pub time: Timestamp,
     /// When it arrived.
     pub arrival: Monotonic,
+    /// Its entry is warn or worse, or speaks of failure.
+    pub is_failing: bool,
     /// It is the first line of its entry.
     pub is_first: bool,
 }

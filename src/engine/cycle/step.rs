@@ -15,6 +15,8 @@ pub(super) struct Step {
     /// The text of that wording's first line.
     pub(super) text: Box<[u8]>,
     pub(super) tags: u8,
+    /// It is warn or worse, or speaks of failure.
+    pub(super) is_failing: bool,
     /// The order in which steps were first seen.
     pub(super) number: u32,
     /// Its first lines were not seen: it was known already, or there was no room.

@@ -235,7 +235,10 @@ impl Watch {
         }
         let Some(Found { anchor, members }) = self.support.find(free, &tags) else { return };
         let enough = self.steps[anchor].runs.sequence.count() >= u64::from(shared.limits.iterations_min);
-        if enough {
+        // Programs do their daily work in turns, too: "task assigned", "task running". That is no loop to tell.
+        let is_trouble = |step: &Step| step.tags != 0 || step.is_failing;
+        let any = (0..self.steps.len()).any(|at| members >> at & 1 == 1 && is_trouble(&self.steps[at]));
+        if enough && any {
             self.open(anchor, members, false, seen, shared);
         }
     }
@@ -252,7 +255,9 @@ impl Watch {
             return;
         }
         let judgement = backoff::judge(&track.sequence, self.is_whole(&self.steps[step], track));
-        if backoff::is_regular(&track.sequence, judgement) {
+        // Many connections that close in the same second are a burst.
+        let lasts = seen.time.since(track.sequence.since).as_secs_f64() >= LASTING_MIN;
+        if lasts && backoff::is_regular(&track.sequence, judgement) {
             self.open(step, 1 << step, true, seen, shared);
         }
     }
@@ -495,6 +500,7 @@ impl Watch {
         let at = self.new_wording()?;
         let state = &mut self.steps[step];
         state.tags |= seen.tags.0;
+        state.is_failing |= seen.is_failing;
         // The shortest wording stands for the step, as long as nobody knows it by another.
         if state.text.is_empty() || (text.len() < state.text.len() && state.member_of.is_none()) {
             state.text = Box::from(text);
@@ -590,6 +596,8 @@ const TEXT_MAX: usize = 256;
 /// A line that comes again within half a second, and within a twentieth of the last interval, belongs to the same try.
 const REPEAT_MAX: f64 = 0.5;
 const REPEAT_SHARE: f64 = 0.05;
+/// A loop of one member lasts at least so many seconds.
+const LASTING_MIN: f64 = 1.0;
 /// Gaps after which a step with company is a loop by itself, if no loop of both was found.
 const COMPANY_GAPS: u16 = 16;
 /// A stream must be seen for longer than this before a loop for its beginning to have been seen.

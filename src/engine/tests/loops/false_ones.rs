@@ -60,6 +60,35 @@ fn what_comes_at_random_is_no_loop_of_one() {
 }
 
 #[test]
+fn daily_work_in_turns_is_no_loop() {
+    #[track_caller]
+    fn check(level: &str, loops: u64) {
+        let mut world = world();
+        for round in 0..200 {
+            for (step, text) in ["assigned task", "running task", "finished task"].into_iter().enumerate() {
+                let second = f64::from(round) * 0.05 + step as f64 * 0.01;
+                world.line(second, &format!("{level} {text} {round}"));
+            }
+        }
+        world.finish(ClosedBy::End);
+        assert!(!world.summaries().is_empty(), "they storm, so they were watched");
+        assert_eq!(world.engine.ledger().loops, loops, "{level}: {:#?}", world.loops());
+    }
+    check("INFO", 0);
+    check("ERROR", 1); // but it is one where it is trouble
+}
+
+#[test]
+fn a_burst_is_no_loop() {
+    let mut world = world();
+    for line in 0..200 {
+        world.line(f64::from(line) * 0.001, &format!("connection closed for client {line}"));
+    }
+    world.finish(ClosedBy::End);
+    assert_eq!(world.loops().len(), 0, "{:#?}", world.loops());
+}
+
+#[test]
 fn a_regular_line_that_speaks_of_nothing_is_no_loop() {
     let mut world = world();
     for tick in 0..200 {

@@ -283,7 +283,7 @@ fn a_loop_of_one_line_is_found_by_its_regularity() {
     check("curl: (7) Failed to connect to 127.0.0.1 port 9 after 0 ms", &[1.0; 8], "constant", "127.0.0.1:9");
     check(
         "ssh: connect to host 127.0.0.1 port 2222: Connection refused",
-        &[0.02; 20],
+        &[0.02; 80],
         "none",
         "127.0.0.1:2222",
     );
