@@ -47,7 +47,7 @@ fn observe(bencher: divan::Bencher, order: &[usize], tags: Tags, prefix: &[&str]
                 is_failing: true,
                 is_first: false,
             };
-            cycle.observe(seen, &mut loops);
+            cycle.observe(&seen, &mut loops);
             if loops.has_news() {
                 divan::black_box(loops.take_news("bench"));
             }

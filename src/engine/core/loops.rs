@@ -51,7 +51,7 @@ impl Core {
             is_failing: known.failing,
             is_first,
         };
-        cycle.observe(seen, &mut self.loops);
+        cycle.observe(&seen, &mut self.loops);
         if self.loops.has_news() {
             self.tell_news(id);
         }

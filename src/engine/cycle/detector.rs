@@ -166,7 +166,7 @@ impl Support {
         }
         let mean = sum / count;
         let variance = squares / count - mean * mean;
-        if mean <= 1.05 { variance < 0.05 } else { variance <= 0.5 * mean * (mean - 1.0) }
+        if mean <= 1.05 { variance < 0.05 } else { variance <= EVENNESS * mean * (mean - 1.0) }
     }
 }
 
@@ -204,10 +204,12 @@ const SUPPORT_MIN: f64 = 0.9;
 const RATIO_MAX: u32 = 8;
 /// How probable a loop by chance may be.
 const CHANCE_MAX: f64 = 1e-3;
-/// Runs whose lengths say something.
-const RUNS_MIN: f32 = 8.0;
+/// Runs whose lengths say something, and the share of chance's variance that they may have. In 3,000 mixes of two
+/// templates in random order, of 1,500 lines each, none passed; with 8 runs and half the variance 6 % did.
+const RUNS_MIN: f32 = 24.0;
+const EVENNESS: f32 = 0.4;
 /// Lines after which strength is decided anew.
-const REVIEW_EVERY: u8 = 32;
+const REVIEW_EVERY: u8 = 64;
 /// At this many lines of one step all are halved.
 const LINES_MAX: u16 = 1 << 12;
 

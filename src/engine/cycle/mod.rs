@@ -205,7 +205,7 @@ impl Cycle {
 
     /// Takes in a line of an entry that is storming or tagged.
     #[inline]
-    pub fn observe(&mut self, seen: Seen<'_>, shared: &mut Loops) {
+    pub fn observe(&mut self, seen: &Seen<'_>, shared: &mut Loops) {
         let resumed_at = self.resumed_at;
         let watch = self.watch.get_or_insert_with(|| Box::new(Watch::new(resumed_at)));
         watch.observe(seen, shared);

@@ -30,6 +30,8 @@ pub(super) struct Open {
     pub(super) spread: Spread,
     /// Without an iteration for so long it is over.
     quiet: Duration,
+    /// The same in seconds.
+    quiet_seconds: f64,
     longest: f64,
     /// When it must be told by log time: a backlog that is read in a second is told by the hours it spans.
     log_deadline: Timestamp,
@@ -93,6 +95,7 @@ impl Open {
             longest: spread.max(),
             spread,
             quiet: QUIET_MIN,
+            quiet_seconds: 0.0,
             log_deadline: time,
             deadline: arrival,
             last_arrival: arrival,
@@ -128,12 +131,13 @@ impl Open {
         self.longest = self.spread.max();
         let quiet = Duration::try_from_secs_f64(8.0 * self.spread.quantile(0.95)).unwrap_or(QUIET_MIN);
         self.quiet = quiet.max(QUIET_MIN);
+        self.quiet_seconds = self.quiet.as_secs_f64();
     }
 
     /// Whether an iteration after `seconds` is the first of another loop.
     #[inline]
     pub(super) fn is_broken_by(&self, seconds: f64) -> bool {
-        seconds >= self.quiet.as_secs_f64()
+        seconds >= self.quiet_seconds
     }
 
     /// Whether nothing came for too long by the arrival clock.

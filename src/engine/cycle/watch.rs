@@ -81,7 +81,7 @@ impl Watch {
         self.entries = vec![NOBODY; self.wordings.len()];
     }
 
-    pub(super) fn observe(&mut self, seen: Seen<'_>, shared: &mut Loops) {
+    pub(super) fn observe(&mut self, seen: &Seen<'_>, shared: &mut Loops) {
         let known = self.entries.iter().position(|&entry| entry == seen.entry.0);
         let Some(at) = known.or_else(|| self.admit(seen)) else { return };
         let Some(&Wording { step, form, read_at, .. }) = self.wordings.get(at) else { return };
@@ -97,9 +97,13 @@ impl Watch {
 
     /// A line of a step.
     #[inline]
-    fn advance(&mut self, at: usize, step: usize, seen: Seen<'_>, shared: &mut Loops) {
+    fn advance(&mut self, at: usize, step: usize, seen: &Seen<'_>, shared: &mut Loops) {
         let (bit, now) = (1u16 << step, seen.time.0);
-        self.support.line(step);
+        let Step { member_of, tags, .. } = self.steps[step];
+        // What belongs to an open loop need not be found any more.
+        if member_of.is_none() {
+            self.support.line(step);
+        }
         let lane = &mut self.lanes.list[at];
         let others = lane.seen[step];
         lane.seen.iter_mut().for_each(|seen| *seen |= bit);
@@ -111,7 +115,9 @@ impl Watch {
             let run = std::mem::replace(&mut lane.run[step], 1);
             lane.seen[step] = 0;
             lane.run_at[step] = now;
-            self.support.gap(step, others & !bit, run);
+            if member_of.is_none() {
+                self.support.gap(step, others & !bit, run);
+            }
             if !self.turn(at, step, interval, seen, shared) {
                 return;
             }
@@ -119,16 +125,16 @@ impl Watch {
             lane.seen[step] = others & !bit;
             lane.run[step] = lane.run[step].saturating_add(1);
         }
-        let step_state = &self.steps[step];
-        let is_lone = step_state.member_of.is_none_or(|index| self.loops[usize::from(index)].is_alone);
-        if is_lone && step_state.tags != 0 {
+        // The turn may have opened a loop.
+        let member_of = self.steps[step].member_of;
+        if tags != 0 && member_of.is_none_or(|index| self.loops[usize::from(index)].is_alone) {
             let interval = seconds(now - self.lanes.list[at].line_at[step]);
             self.repeat(at, step, interval, seen, shared);
         }
     }
 
     /// The first line of a step in a lane.
-    fn begin(&mut self, at: usize, step: usize, seen: Seen<'_>) {
+    fn begin(&mut self, at: usize, step: usize, seen: &Seen<'_>) {
         let lane = &mut self.lanes.list[at];
         lane.begun |= 1 << step;
         lane.seen[step] = 0;
@@ -144,7 +150,7 @@ impl Watch {
     }
 
     /// Another run of a step: an iteration, where it is the anchor of a loop. False when everything began anew.
-    fn turn(&mut self, at: usize, step: usize, interval: f64, seen: Seen<'_>, shared: &mut Loops) -> bool {
+    fn turn(&mut self, at: usize, step: usize, interval: f64, seen: &Seen<'_>, shared: &mut Loops) -> bool {
         if let Some(index) = self.steps[step].member_of.map(usize::from) {
             let open = &self.loops[index];
             if open.is_alone || usize::from(open.anchor) != step {
@@ -166,7 +172,7 @@ impl Watch {
     }
 
     /// Another line of a step that is in no loop of several members: an iteration, where it is a loop by itself.
-    fn repeat(&mut self, at: usize, step: usize, interval: f64, seen: Seen<'_>, shared: &mut Loops) {
+    fn repeat(&mut self, at: usize, step: usize, interval: f64, seen: &Seen<'_>, shared: &mut Loops) {
         let track = &mut self.steps[step].lines;
         let mut interval = interval;
         if let Some(before) = track.sequence.newest() {
@@ -175,7 +181,8 @@ impl Watch {
                 return;
             }
             let longest = f64::from(track.sequence.longest());
-            if track.sequence.count() <= 3 && longest < REPEAT_MAX && longest < interval * REPEAT_SHARE {
+            let few = track.sequence.count() <= 3;
+            if few && longest < REPEAT_MAX && longest < interval * REPEAT_SHARE {
                 // What came until now was the first try, said several times.
                 let since = track.sequence.since;
                 interval = seconds(seen.time.0 - since.0);
@@ -206,7 +213,7 @@ impl Watch {
         at: usize,
         step: usize,
         interval: f64,
-        seen: Seen<'_>,
+        seen: &Seen<'_>,
         shared: &mut Loops,
     ) -> bool {
         let open = &mut self.loops[index];
@@ -226,7 +233,7 @@ impl Watch {
 
     /// Looks for a loop of several members.
     #[cold]
-    fn look_for_several(&mut self, seen: Seen<'_>, shared: &mut Loops) {
+    fn look_for_several(&mut self, seen: &Seen<'_>, shared: &mut Loops) {
         let mut tags = [Tags::default(); STEPS];
         let mut free = 0;
         for (at, step) in self.steps.iter().enumerate() {
@@ -245,7 +252,7 @@ impl Watch {
 
     /// Looks whether a step is a loop by itself.
     #[cold]
-    fn look_for_one(&mut self, step: usize, seen: Seen<'_>, shared: &mut Loops) {
+    fn look_for_one(&mut self, step: usize, seen: &Seen<'_>, shared: &mut Loops) {
         let track = &self.steps[step].lines;
         if track.sequence.count() < u64::from(shared.limits.iterations_min) {
             return;
@@ -262,7 +269,7 @@ impl Watch {
         }
     }
 
-    fn open(&mut self, anchor: usize, members: u16, is_alone: bool, seen: Seen<'_>, shared: &mut Loops) {
+    fn open(&mut self, anchor: usize, members: u16, is_alone: bool, seen: &Seen<'_>, shared: &mut Loops) {
         if self.loops.len() >= OPEN_MAX {
             return;
         }
@@ -405,7 +412,7 @@ impl Watch {
 
     /// Reads what a line says of attempts, and of what its program tries to reach.
     #[cold]
-    fn read(&mut self, at: usize, seen: Seen<'_>, shared: &mut Loops) {
+    fn read(&mut self, at: usize, seen: &Seen<'_>, shared: &mut Loops) {
         let wording = &mut self.wordings[at];
         wording.readings = wording.readings.saturating_add(1);
         let step = &mut self.steps[usize::from(wording.step)];
@@ -487,7 +494,7 @@ impl Watch {
     /// The place of an entry that was not known: its template's, a new wording's, or none where all places are taken by
     /// others that come more often.
     #[cold]
-    fn admit(&mut self, seen: Seen<'_>) -> Option<usize> {
+    fn admit(&mut self, seen: &Seen<'_>) -> Option<usize> {
         let template = seen.template.0;
         if let Some(at) = self.wordings.iter().position(|wording| wording.template == template) {
             self.entries[at] = seen.entry.0;
@@ -544,7 +551,7 @@ impl Watch {
 
     /// A place for a step: a free one, or that of the step which comes least often. A template that comes once takes
     /// nobody's place; one that comes again weakens the weakest until it gives way.
-    fn new_step(&mut self, seen: Seen<'_>) -> Option<usize> {
+    fn new_step(&mut self, seen: &Seen<'_>) -> Option<usize> {
         let fresh = Step { number: self.next_number, is_late: !seen.is_first, ..Step::default() };
         if self.steps.len() < STEPS {
             self.next_number += 1;

@@ -3,18 +3,18 @@
 use super::{Dice, World, world};
 use crate::engine::storm::window::ClosedBy;
 
-/// Constant texts without a word of the lexicon; as storms they are watched.
+/// Constant texts without a word of the lexicon. They are errors, or they would not be told as a loop anyway.
 const PLAIN: [&str; 10] = [
-    "alpha done",
-    "bravo served",
-    "charlie stored",
-    "delta sent",
-    "echo received",
-    "foxtrot parsed",
-    "golf indexed",
-    "hotel written",
-    "india merged",
-    "juliet sorted",
+    "ERROR alpha done",
+    "ERROR bravo served",
+    "ERROR charlie stored",
+    "ERROR delta sent",
+    "ERROR echo received",
+    "ERROR foxtrot parsed",
+    "ERROR golf indexed",
+    "ERROR hotel written",
+    "ERROR india merged",
+    "ERROR juliet sorted",
 ];
 
 /// Lines in random order, each template with its weight, 40 a second.
