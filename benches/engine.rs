@@ -7,7 +7,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use squall::corpus::{incident, incident_file, mixed_file};
 use squall::engine::chunk::Chunk;
 use squall::engine::frame::{Format, Framer, IoStream};
-use squall::engine::line::Line;
+use squall::engine::line::{self, Line, multiline};
 use squall::engine::record::encode::{Encoder, Label};
 use squall::engine::record::envelope::{Envelope, Place};
 use squall::engine::record::identity::Identity;
@@ -47,9 +47,14 @@ fn texts(file: &[u8]) -> Vec<Vec<u8>> {
 
 /// Everything behind the input: bytes to encoded records.
 fn whole(bencher: divan::Bencher, file: &[u8], collapse: Collapse) {
+    whole_with(bencher, file, collapse, line::Limits::default());
+}
+
+fn whole_with(bencher: divan::Bencher, file: &[u8], collapse: Collapse, line: line::Limits) {
     bencher.counter(BytesCount::of_slice(file)).bench_local(|| {
         let mut engine = Engine::new(Options::default());
-        let source = Source { name: "bench".into(), format: Format::Docker, collapse, ..Source::default() };
+        let (name, format) = ("bench".to_owned(), Format::Docker);
+        let source = Source { name, format, collapse, line: line.clone(), ..Source::default() };
         let origin = engine.open(source);
         let now = Now { arrival: Monotonic(0), wall: START };
         let (mut offset, mut spare) = (0, Batch::default());
@@ -67,6 +72,13 @@ fn whole(bencher: divan::Bencher, file: &[u8], collapse: Collapse) {
 #[divan::bench]
 fn engine_storm(bencher: divan::Bencher) {
     whole(bencher, &storm(), Collapse::Storms);
+}
+
+/// The same with every line looked at for the beginning of a stack trace.
+#[divan::bench]
+fn engine_storm_multiline(bencher: divan::Bencher) {
+    let multiline = Some(multiline::Options::new(multiline::Kind::Auto));
+    whole_with(bencher, &storm(), Collapse::Storms, line::Limits { multiline, ..line::Limits::default() });
 }
 
 #[divan::bench]

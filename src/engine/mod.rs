@@ -235,7 +235,8 @@ impl Engine {
     /// each byte of a chunk of empty lines, so cut chunks small (16 KiB) where memory matters.
     pub fn push(&mut self, chunk: Chunk<'_>, now: Now) {
         if self.deadline().is_some_and(|deadline| deadline <= now.arrival) {
-            self.on_deadline(now);
+            // However long we did not read: what these bytes go on with is not over.
+            self.close_due(Some(chunk.origin), now);
         }
         self.bytes_in += Bytes(chunk.bytes.len() as u64);
         let core = &mut self.core;
@@ -346,21 +347,28 @@ impl Engine {
     /// Closes what is over by the arrival clock, or a share of it: then [`Engine::deadline`] is still over, and this is
     /// to be called again once the batch has left.
     pub fn on_deadline(&mut self, now: Now) {
+        self.close_due(None, now);
+    }
+
+    /// [`Engine::on_deadline`], but for the traces of one source.
+    fn close_due(&mut self, except: Option<OriginId>, now: Now) {
         if self.next_trace.is_some_and(|next| next <= now.arrival) {
-            self.end_traces(now);
+            self.end_traces(except, now);
         }
         self.core.on_deadline(now);
     }
 
-    /// Sends the traces that have waited long enough.
-    fn end_traces(&mut self, now: Now) {
+    /// Sends the traces that have waited long enough, but for those of one source.
+    fn end_traces(&mut self, except: Option<OriginId>, now: Now) {
         let core = &mut self.core;
         self.next_trace = None;
-        for Origin { source, traces, streams, .. } in
-            self.origins.iter_mut().flatten().map(|origin| &mut **origin)
-        {
-            let Some(traces) = traces else { continue };
-            traces.on_deadline(now.arrival, &mut |line| accept_rarely(core, source, streams, line, now));
+        for (index, origin) in self.origins.iter_mut().enumerate() {
+            let Some(Origin { source, traces: Some(traces), streams, .. }) = origin.as_deref_mut() else {
+                continue;
+            };
+            if except != Some(OriginId(index as u32)) {
+                traces.on_deadline(now.arrival, &mut |line| accept_rarely(core, source, streams, line, now));
+            }
             self.next_trace = self.next_trace.into_iter().chain(traces.deadline()).min();
         }
     }

@@ -65,6 +65,21 @@ fn a_held_trace_is_partial_and_leaves_in_time() {
 }
 
 #[test]
+fn a_trace_is_not_cut_because_nobody_read() {
+    let mut world = docker();
+    let (head, tail) = TRACE.split_at(TRACE.find("\n\tat").expect("frames"));
+    write(&mut world, head);
+    world.read_all();
+    // The outbox was full, say. The rest of the trace stood in the file all the time.
+    world.now.arrival = world.now.arrival + std::time::Duration::from_secs(60);
+    write(&mut world, &tail[1..]);
+    world.read_all();
+    world.wait(0);
+    world.commit();
+    assert_eq!(world.messages(), [TRACE]);
+}
+
+#[test]
 fn a_stop_tells_a_trace_but_tears_no_line() {
     let mut world = docker();
     write(&mut world, TRACE);
