@@ -160,7 +160,7 @@ fn the_clock_is_the_logs_own() {
     let mut sink = |batch: &Batch| {
         for (_, bytes) in batch.iter() {
             let record: serde_json::Value = serde_json::from_slice(bytes)?;
-            if record["squall"]["state"] == "closed" {
+            if record["squall"]["kind"] == "summary" && record["squall"]["state"] == "closed" {
                 closed.push(record);
             }
         }

@@ -344,10 +344,6 @@ fn in_prose<'t>(text: &'t [u8], start: usize, end: usize, name: &mut Vec<u8>) ->
     }
     name.extend_from_slice(b"<*>");
     name.extend_from_slice(behind);
-    if !number.unit.is_empty() {
-        name.push(b' ');
-        name.extend_from_slice(number.unit.as_bytes());
-    }
     Some(number)
 }
 
@@ -448,7 +444,7 @@ mod tests {
         );
         check(|n| format!(r#"{{"msg":"done","http":{{"took":"{n}ms"}}}}"#), "http.took", "s");
         check(|n| format!("level=info msg=done took={n}ms user=7"), "took", "s");
-        check(|n| format!("GET /api/orders 200 in {n} ms"), "in <*> s", "s");
+        check(|n| format!("GET /api/orders 200 in {n} ms"), "in <*>", "s");
         check(|n| format!("active threads {n}/400"), "active threads <*>/400", "");
     }
 
