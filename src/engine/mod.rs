@@ -15,6 +15,7 @@ pub mod cycle;
 pub mod frame;
 pub mod ledger;
 pub mod line;
+mod origin;
 pub mod record;
 pub mod state;
 pub mod storm;
@@ -25,39 +26,21 @@ use std::collections::HashSet;
 use self::chronicle::Chronicle;
 use self::chronicle::story::Story;
 use self::chunk::{Chunk, OriginId};
-use self::core::kept::Parts;
+use self::core::Core;
 pub use self::core::{Clock, Options};
-use self::core::{Core, StreamId};
-use self::cycle::LoopView;
+use self::cycle::{FromStart, LoopView};
 use self::frame::{Format, Framer, IoStream};
 use self::ledger::Ledger;
 use self::line::Line;
 use self::line::join::Joiner;
 use self::line::multiline::Traces;
-use self::record::envelope::Place;
+pub use self::origin::Source;
+use self::origin::{Origin, accept, accept_rarely, push_joining, stream_key, stream_of};
 use self::record::{Batch, Lost, Notice, Reason};
-use self::state::{Changes, Refill, StreamState};
+use self::state::{Changes, Refill};
 use self::storm::window::ClosedBy;
-use self::storm::{Collapse, Pressure};
+use self::storm::Pressure;
 use crate::units::{Bytes, Lines, Monotonic, Now};
-
-/// What is known of one source of bytes.
-#[derive(Clone, Debug, Default)]
-pub struct Source {
-    /// The name that its streams begin with. Among the open sources it is unique: another one of the same name gets a
-    /// `#2`, `#3` … behind it, for books that two sources write could not be kept over a restart.
-    pub name: String,
-    /// What its records say of where they come from.
-    pub place: Place,
-    /// How its bytes are wrapped.
-    pub format: Format,
-    /// How far its lines may be folded.
-    pub collapse: Collapse,
-    /// The limits of its lines.
-    pub line: line::Limits,
-    /// Its bytes stay where they are and can be read again: those of a file can, those of a pipe cannot.
-    pub stays: bool,
-}
 
 /// The pipeline.
 pub struct Engine {
@@ -70,64 +53,6 @@ pub struct Engine {
     until_memory_check: u64,
     /// No held trace must leave before this.
     next_trace: Option<Monotonic>,
-}
-
-/// One source on its way through the first two stages.
-struct Origin {
-    source: Source,
-    framer: Framer,
-    joiner: Joiner,
-    /// Where stack traces are joined.
-    traces: Option<Box<Traces>>,
-    /// Made when the first line of each arrives: unknown, stdout, stderr.
-    streams: [Option<StreamId>; 3],
-}
-
-impl Origin {
-    fn size(&self) -> usize {
-        let path = self.source.place.path.as_ref().map_or(0, String::len);
-        let traces = self.traces.as_ref().map_or(0, |traces| traces.size().0 as usize);
-        let held = self.framer.held() + self.joiner.held_bytes().0 as usize + traces;
-        // The name stands in the list of names, too.
-        size_of::<Origin>() + 2 * self.source.name.len() + path + held
-    }
-
-    /// Hands out those of its streams that have changed.
-    fn checkpoint(&mut self, core: &mut Core, now: Now, states: &mut Refill<'_, StreamState>) {
-        let Origin { source, framer, joiner, traces, streams } = self;
-        for iostream in IoStream::ALL {
-            let trace_news = traces.as_mut().is_some_and(|traces| traces.has_news(iostream));
-            let has_news = joiner.has_news(iostream) || trace_news;
-            let stream = match streams[iostream as usize] {
-                Some(stream) => stream,
-                // The pieces of a first line are to be kept before it is a line.
-                None if has_news => stream_of(core, source, streams, iostream),
-                None => continue,
-            };
-            if has_news || core.has_news(stream) {
-                let (clock, pieces) = joiner.kept(iostream);
-                let format = framer.format();
-                let trace = traces.as_ref().and_then(|traces| traces.kept(iostream));
-                let parts = Parts { iostream, place: &source.place, format, clock, pieces, trace };
-                core.hand_out(stream, &parts, now, states.next());
-            }
-        }
-    }
-
-    /// Lines that have begun and may go on. Where a trace is held, what has begun behind it may be a part of it.
-    fn lines_partial(&self) -> Lines {
-        let holds_trace = |name: &IoStream| self.traces.as_ref().is_some_and(|traces| traces.holds(*name));
-        let held = IoStream::ALL.iter().filter(|name| holds_trace(name) || self.joiner.holds(**name)).count();
-        let traces = self.traces.as_ref().map_or(Lines(0), |traces| traces.held_lines());
-        Lines(held as u64 + u64::from(self.framer.holds_line() && traces == Lines(0)))
-    }
-
-    /// Sends the traces that are held.
-    fn flush_traces(&mut self, core: &mut Core, now: Now) {
-        let Origin { source, traces, streams, .. } = self;
-        let Some(traces) = traces else { return };
-        traces.flush(&mut |line| accept_rarely(core, source, streams, line, now));
-    }
 }
 
 impl Engine {
@@ -218,7 +143,8 @@ impl Engine {
         let framer = Framer::new(format, length_max);
         self.next_trace =
             traces.as_ref().and_then(|traces| traces.deadline()).into_iter().chain(self.next_trace).min();
-        self.origins.push(Some(Box::new(Origin { framer, joiner, traces, source, streams })));
+        let origin = Origin { framer, joiner, traces, source, begins_at: None, streams };
+        self.origins.push(Some(Box::new(origin)));
         OriginId((self.origins.len() - 1) as u32) // sources are files and pipes: far below 2^32
     }
 
@@ -244,6 +170,8 @@ impl Engine {
             debug_assert!(false, "bytes of a source that was closed");
             return;
         };
+        let is_whole = *origin.begins_at.get_or_insert(chunk.offset) == 0;
+        core.from_start = if is_whole { FromStart::Yes } else { FromStart::No };
         if origin.traces.is_some() {
             let next = push_joining(origin, core, chunk, now);
             self.next_trace = self.next_trace.into_iter().chain(next).min();
@@ -260,7 +188,8 @@ impl Engine {
     /// Partial lines of the container runtime stay, for their end comes in the next file, and so do traces.
     pub fn end_generation(&mut self, origin: OriginId, now: Now) {
         let core = &mut self.core;
-        let Some(Origin { source, framer, joiner, traces, streams }) = at(&mut self.origins, origin) else {
+        let Some(Origin { source, framer, joiner, traces, streams, .. }) = at(&mut self.origins, origin)
+        else {
             return;
         };
         framer.end_of_file(&mut |frame| {
@@ -457,64 +386,6 @@ impl Engine {
 /// The source with this number, unless it was closed.
 fn at(origins: &mut [Option<Box<Origin>>], id: OriginId) -> Option<&mut Origin> {
     origins.get_mut(id.0 as usize)?.as_deref_mut()
-}
-
-/// Takes in bytes of a source whose traces are joined. Gives the time at which what is held has waited long enough. Apart
-/// from [`Engine::push`], so that sources without traces do not pay for it.
-#[inline(never)]
-fn push_joining(origin: &mut Origin, core: &mut Core, chunk: Chunk<'_>, now: Now) -> Option<Monotonic> {
-    let Origin { source, framer, joiner, traces, streams } = origin;
-    let traces = traces.as_mut()?;
-    framer.push(chunk.bytes, chunk.offset, &mut |frame| {
-        joiner.push(frame, now, &mut |line| {
-            traces.push(&line, now, &mut |line| accept_rarely(core, source, streams, line, now));
-        });
-    });
-    traces.deadline()
-}
-
-/// [`accept`] where it is not worth a copy of the whole second half of the pipeline.
-#[cold]
-#[inline(never)]
-fn accept_rarely(
-    core: &mut Core,
-    source: &Source,
-    streams: &mut [Option<StreamId>; 3],
-    line: &Line<'_>,
-    now: Now,
-) {
-    accept(core, source, streams, line, now);
-}
-
-/// One line arrives at its stream, which is made with its first line.
-#[inline(always)]
-fn accept(core: &mut Core, source: &Source, streams: &mut [Option<StreamId>; 3], line: &Line<'_>, now: Now) {
-    let stream = match streams[line.stream as usize] {
-        Some(stream) => stream,
-        None => stream_of(core, source, streams, line.stream),
-    };
-    core.on_line(stream, line, now);
-}
-
-#[cold]
-fn stream_of(
-    core: &mut Core,
-    source: &Source,
-    streams: &mut [Option<StreamId>; 3],
-    iostream: IoStream,
-) -> StreamId {
-    let stream = core.open_stream(&stream_key(source, iostream), iostream, &source.place, source.collapse);
-    streams[iostream as usize] = Some(stream);
-    stream
-}
-
-/// The name of a source's stream.
-fn stream_key(source: &Source, iostream: IoStream) -> String {
-    match iostream {
-        IoStream::Unknown => source.name.clone(),
-        IoStream::Stdout => format!("{}/stdout", source.name),
-        IoStream::Stderr => format!("{}/stderr", source.name),
-    }
 }
 
 #[cfg(test)]

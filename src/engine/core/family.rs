@@ -21,6 +21,8 @@ impl Core {
             }
             if let Some((family, seeds)) = self.catalog.found(founding) {
                 self.chronicle_begins(family, line.text, line);
+                let tags = seeds.iter().map(|seed| self.catalog.entry(*seed).tags);
+                self.catalog.tag(family, tags.fold(u8::MAX, |all, own| all & own));
                 // Its first lines are those of its seeds.
                 self.storms.begin_known(family, line.log_time);
                 for seed in seeds {
@@ -32,8 +34,8 @@ impl Core {
             }
         }
         let counted = self.catalog.counted(entry);
-        // A loop is a loop whatever the names in it: the family speaks of all that its members speak of.
-        let tags = self.catalog.entry(counted).tags | self.catalog.entry(entry).tags;
+        // A loop is a loop whatever the names in it, but the family speaks only of what all its members speak of.
+        let tags = self.catalog.entry(counted).tags & self.catalog.entry(entry).tags;
         self.catalog.tag(counted, tags);
         counted
     }

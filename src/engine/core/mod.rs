@@ -19,7 +19,7 @@ use self::kept::Told;
 pub use self::options::{Clock, Options};
 use self::unclaimed::Unclaimed;
 use super::chronicle::Chronicle;
-use super::cycle::{Cycle, Loops};
+use super::cycle::{Cycle, FromStart, Loops};
 use super::frame::IoStream;
 use super::ledger::{Account, Ledger};
 use super::line::{Line, level, multiline};
@@ -51,6 +51,8 @@ pub struct Core {
     catalog: Catalog,
     storms: Storms,
     loops: Loops,
+    /// Of the source that lines come from now.
+    pub(in crate::engine) from_start: FromStart,
     encoder: Encoder,
     limits: Limits,
     memory_max: Bytes,
@@ -116,6 +118,7 @@ impl Core {
             catalog: Catalog::new(options.storm.templates_max, options.seed),
             storms: Storms::new(options.storm.clone()),
             loops: Loops::new(options.loops, options.storm.pace()),
+            from_start: FromStart::default(),
             encoder: Encoder::new(options.lane, 1, options.record_max),
             chronicle: options.chronicle.then(Box::default),
             clock: options.clock,
@@ -268,7 +271,7 @@ impl Core {
     /// A line whose template this process has not seen in its stream; an earlier one may have.
     #[cold]
     fn on_unknown(&mut self, id: StreamId, query: Query<'_>, line: &Line<'_>, now: Now) {
-        self.streams[id.0 as usize].cycle.begin(line.offset, line.log_time);
+        self.streams[id.0 as usize].cycle.begin(self.from_start, line.log_time);
         let Some(found) = self.catalog.claim(query) else { return self.on_new(id, query, line, now) };
         self.catalog.tag(found.entry, self.loops.tags(query.text).0);
         self.on_found(id, found, query, line, now);

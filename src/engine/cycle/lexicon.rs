@@ -146,7 +146,7 @@ const RETRY_PARTS: &[&str] = &[
     // Not the bare word: a break-in attempt is none of ours.
     "attempts?[ #:(]{1,3}[0-9]",
     "attempt=[0-9]",
-    "[0-9] (?:[a-z]+ )?attempts?",
+    r"[0-9] (?:(?:failed|unsuccessful|connection|re-?connect(?:ion)?|retry|more) )?attempts?\b",
     "(?:next|another|connection|failed) attempts?",
     "attempting (?:to )?(?:re-?)?connect",
 ];
@@ -181,6 +181,7 @@ mod tests {
         check("GET /api/v1/orders 200 12ms", false, false);
         check("reverse mapping failed - POSSIBLE BREAK-IN ATTEMPT!", false, false);
         check("attempt 3 of 5", false, true);
+        check("container_01_000002 taskAttempt attempt_14_m_000", false, false);
         check("2nd attempt", false, false); // too little to go by
         check("giving up after 3 failed attempts", false, true);
         check("preset loaded, enclosed by 3 walls", false, false);

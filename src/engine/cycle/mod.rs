@@ -8,6 +8,7 @@
 //! Limits: [`STEPS`] steps and [`WORDINGS`] templates a stream, [`OPEN_MAX`] open loops; other lines cost a comparison.
 //! Not here: how a loop looks on the wire (`engine::record`); what the words of the config are checked against (`config`).
 
+mod admit;
 pub mod attempts;
 pub mod backoff;
 pub mod detector;
@@ -77,6 +78,16 @@ pub struct Seen<'a> {
     pub is_failing: bool,
     /// It is the first line of its entry.
     pub is_first: bool,
+}
+
+/// Whether a source is read from where it begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FromStart {
+    /// It is.
+    #[default]
+    Yes,
+    /// Lines before it were not seen by this process.
+    No,
 }
 
 /// What the loops of all streams share.
@@ -194,8 +205,9 @@ pub struct Cycle {
 
 impl Cycle {
     /// The first line of a template arrives; the first of all tells whether the stream is seen from its beginning.
-    pub fn begin(&mut self, offset: u64, time: Timestamp) {
-        if !std::mem::replace(&mut self.has_begun, true) && (offset > 0 || self.is_resumed) {
+    pub fn begin(&mut self, from_start: FromStart, time: Timestamp) {
+        let is_resumed = self.is_resumed || from_start == FromStart::No;
+        if !std::mem::replace(&mut self.has_begun, true) && is_resumed {
             self.resumed_at = Some(time);
             if let Some(watch) = &mut self.watch {
                 watch.resume(time);

@@ -8,13 +8,13 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::backoff::{self, Judgement};
 use super::detector::{Found, Support};
-use super::lane::{self, Form, Lanes, Place};
+use super::lane::{Form, Lanes, Place};
 use super::lexicon::Tags;
 use super::open::{Beginning, Open};
 use super::spread::Spread;
-use super::step::{Step, Track, is_worded_alike};
+use super::step::{Step, Track};
 use super::view::{self, LoopView};
-use super::{Loops, OPEN_MAX, STEPS, Seen, WORDINGS, attempts, endpoint};
+use super::{Loops, OPEN_MAX, STEPS, Seen, attempts, endpoint};
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::template::catalog::EntryId;
 use crate::units::{Monotonic, Timestamp};
@@ -24,30 +24,30 @@ use crate::units::{Monotonic, Timestamp};
 pub(super) struct Watch {
     /// The entry of each wording, by its number; apart from the rest, because it is searched for each line.
     #[serde(skip)]
-    entries: Vec<u32>,
-    wordings: Vec<Wording>,
+    pub(super) entries: Vec<u32>,
+    pub(super) wordings: Vec<Wording>,
     pub(super) steps: Vec<Step>,
-    support: Support,
-    lanes: Lanes,
+    pub(super) support: Support,
+    pub(super) lanes: Lanes,
     pub(super) loops: Vec<Open>,
     /// When this process began to see the stream, unless it saw its beginning.
     resumed_at: Option<Timestamp>,
     /// The number of the next step.
-    next_number: u32,
+    pub(super) next_number: u32,
 }
 
 /// A template that a step is worded in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Wording {
-    template: u128,
-    step: u8,
-    form: Form,
+pub(super) struct Wording {
+    pub(super) template: u128,
+    pub(super) step: u8,
+    pub(super) form: Form,
     /// Lines before this log time are not read.
-    read_at: Timestamp,
+    pub(super) read_at: Timestamp,
     /// Lines that were read.
-    readings: u8,
+    pub(super) readings: u8,
     /// They tell attempts.
-    tells: bool,
+    pub(super) tells: bool,
 }
 
 impl Watch {
@@ -436,150 +436,12 @@ impl Watch {
         }
     }
 
-    /// There are too many first words for them to be names. What was seen in their lanes is gone through again in one.
-    #[cold]
-    fn join_lanes(&mut self) -> usize {
-        let all = self.lanes.join();
-        self.support.forget(u16::MAX);
-        for step in &mut self.steps {
-            step.runs.clear();
-            step.lines.clear();
-        }
-        for (time, step) in all {
-            self.replay(step, time);
-        }
-        0
-    }
-
-    /// A line that was counted in a lane which is gone.
-    fn replay(&mut self, step: usize, time: i64) {
-        let lane = &mut self.lanes.list[0];
-        let others = lane.seen[step] & !(1 << step);
-        lane.seen.iter_mut().for_each(|seen| *seen |= 1 << step);
-        let state = &mut self.steps[step];
-        let is_first = lane.begun >> step & 1 == 0;
-        let (interval, line_interval) =
-            (seconds(time - lane.run_at[step]), seconds(time - lane.line_at[step]));
-        lane.begun |= 1 << step;
-        lane.line_at[step] = time;
-        if is_first {
-            state.runs.begin(0, Timestamp(time));
-            state.lines.begin(0, Timestamp(time));
-        } else {
-            state.lines.push(0, line_interval, Timestamp(time));
-        }
-        if is_first || others != 0 {
-            lane.seen[step] = 0;
-            lane.run_at[step] = time;
-            lane.run[step] = 1;
-        }
-        if !is_first && others != 0 {
-            state.runs.push(0, interval, Timestamp(time));
-            self.support.line(step);
-            self.support.gap(step, others, 1);
-        }
-    }
-
     /// Bytes of memory in use.
     pub(super) fn size(&self) -> usize {
         let steps: usize = self.steps.iter().map(Step::size).sum();
         let loops: usize = self.loops.iter().map(Open::size).sum();
         let wordings = self.wordings.capacity() * (size_of::<Wording>() + size_of::<u32>());
         size_of::<Watch>() + steps + loops + wordings + self.lanes.size()
-    }
-}
-
-/// Who comes in.
-impl Watch {
-    /// The place of an entry that was not known: its template's, a new wording's, or none where all places are taken by
-    /// others that come more often.
-    #[cold]
-    fn admit(&mut self, seen: &Seen<'_>) -> Option<usize> {
-        let template = seen.template.0;
-        if let Some(at) = self.wordings.iter().position(|wording| wording.template == template) {
-            self.entries[at] = seen.entry.0;
-            return Some(at);
-        }
-        let text = &seen.text[..seen.text.len().min(TEXT_MAX)];
-        let form = lane::form(text);
-        let alike = self.steps.iter().position(|step| is_worded_alike(&step.text, text));
-        let step = alike.map_or_else(|| self.new_step(seen), Some)?;
-        let at = self.new_wording()?;
-        let state = &mut self.steps[step];
-        state.tags |= seen.tags.0;
-        state.is_failing |= seen.is_failing;
-        // The shortest wording stands for the step, as long as nobody knows it by another.
-        if state.text.is_empty() || (text.len() < state.text.len() && state.member_of.is_none()) {
-            state.text = Box::from(text);
-            state.template = template;
-        }
-        self.entries[at] = seen.entry.0;
-        // Below STEPS, which is below 256.
-        self.wordings[at] = Wording {
-            template,
-            step: step as u8,
-            form,
-            read_at: Timestamp(i64::MIN),
-            readings: 0,
-            tells: false,
-        };
-        Some(at)
-    }
-
-    /// A place for a wording.
-    fn new_wording(&mut self) -> Option<usize> {
-        if self.wordings.len() < WORDINGS {
-            let nothing = Wording {
-                template: 0,
-                step: 0,
-                form: Form::None,
-                read_at: Timestamp(0),
-                readings: 0,
-                tells: false,
-            };
-            self.wordings.push(nothing);
-            self.entries.push(NOBODY);
-            return Some(self.wordings.len() - 1);
-        }
-        // One whose entry is gone makes room, unless it is needed to know a loop's member again.
-        let is_free = |&at: &usize| {
-            let step = usize::from(self.wordings[at].step);
-            self.entries[at] == NOBODY && self.steps[step].member_of.is_none()
-        };
-        (0..WORDINGS).find(is_free)
-    }
-
-    /// A place for a step: a free one, or that of the step which comes least often. A template that comes once takes
-    /// nobody's place; one that comes again weakens the weakest until it gives way.
-    fn new_step(&mut self, seen: &Seen<'_>) -> Option<usize> {
-        let fresh = Step { number: self.next_number, is_late: !seen.is_first, ..Step::default() };
-        if self.steps.len() < STEPS {
-            self.next_number += 1;
-            self.steps.push(fresh);
-            return Some(self.steps.len() - 1);
-        }
-        if seen.is_first {
-            return None;
-        }
-        let free = (0..STEPS).filter(|&step| self.steps[step].member_of.is_none());
-        let weakest = free.min_by_key(|&step| self.support.lines(step))?;
-        if !self.support.weaken(weakest) {
-            return None;
-        }
-        self.next_number += 1;
-        self.support.forget(1 << weakest);
-        self.lanes.list.iter_mut().for_each(|lane| lane.forget(1 << weakest));
-        let mut at = 0;
-        while at < self.wordings.len() {
-            if usize::from(self.wordings[at].step) == weakest {
-                self.wordings.swap_remove(at);
-                self.entries.swap_remove(at);
-            } else {
-                at += 1;
-            }
-        }
-        self.steps[weakest] = fresh;
-        Some(weakest)
     }
 }
 
@@ -592,14 +454,12 @@ fn loop_id(templates: impl Iterator<Item = u128>) -> u128 {
 }
 
 #[inline]
-fn seconds(nanos: i64) -> f64 {
+pub(super) fn seconds(nanos: i64) -> f64 {
     nanos.max(0) as f64 * 1e-9
 }
 
 /// No entry has this number: there are far fewer.
-const NOBODY: u32 = u32::MAX;
-/// A step's text is kept up to this many bytes.
-const TEXT_MAX: usize = 256;
+pub(super) const NOBODY: u32 = u32::MAX;
 /// A line that comes again within half a second, and within a twentieth of the last interval, belongs to the same try.
 const REPEAT_MAX: f64 = 0.5;
 const REPEAT_SHARE: f64 = 0.05;
