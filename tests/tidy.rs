@@ -69,6 +69,7 @@ const STAGES: &[&str] = &[
     "ledger",
     "state",
     "core",
+    "origin",
     "tests",
 ];
 

@@ -6,19 +6,23 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::run::FormatFlag;
+use super::run::{CollapseFlag, FormatFlag, MultilineFlag};
 use super::stdio::complain;
+use super::validate::environment;
 use super::{Exit, log};
+use crate::config::{self, Config, Faults, Sources};
 use crate::daemon::clock;
 use crate::daemon::report::{Books, books_as_json};
 use crate::engine::Options;
 use crate::engine::chronicle::story::Story;
+use crate::engine::line::Limits;
 use crate::engine::record::Batch;
 use crate::replay::{Reading, Replay, ReplayError};
 use crate::report::draft::Draft;
 use crate::report::html::Html;
 use crate::report::markdown::Markdown;
 use crate::report::text::Text;
+use crate::units::Bytes;
 
 /// Explain log files: the storms, the loops, what is new, and when it began.
 ///
@@ -35,6 +39,18 @@ pub struct Args {
     /// The records as the live program would have made them, one JSON object a line, the ledger last
     #[arg(long)]
     json: bool,
+    /// Join the lines of stack traces [default: auto; with --json off, as `run` has it]
+    #[arg(long, value_enum)]
+    multiline: Option<MultilineFlag>,
+    /// How far lines are folded
+    #[arg(long, value_enum, default_value = "storms")]
+    collapse: CollapseFlag,
+    /// Configuration files: what they say of storms, loops, lines and the instance counts here too
+    #[arg(short, long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Set one key of the config, as in --set storm.enter=50
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Also write a draft of the incident report: a page (*.html) or Markdown (*.md)
     #[arg(long, value_name = "FILE", value_parser = report_path)]
     report: Option<PathBuf>,
@@ -68,8 +84,14 @@ fn kind(path: &Path) -> Option<Kind> {
 pub fn main(args: &Args) -> anyhow::Result<Exit> {
     log::begin("warn");
     let began = clock::now();
-    let reading = Reading { format: args.format.into(), ..Reading::default() };
-    let mut replay = Replay::open(&args.files, reading, Options::default(), began.wall)?;
+    let config = match load(args) {
+        Ok(config) => config,
+        Err(faults) => {
+            complain(faults);
+            return Ok(Exit::Config);
+        }
+    };
+    let mut replay = Replay::open(&args.files, reading(args, &config), options(config), began.wall)?;
     let mut out = BufWriter::with_capacity(256 * 1024, io::stdout().lock());
     let json = args.json;
     let mut sink = |batch: &Batch| if json { write_records(&mut out, batch) } else { Ok(()) };
@@ -105,6 +127,34 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         complain(format_args!("error: {:#}; what was read before is in the figures\n", chain(error)));
     }
     Ok(if broken.is_empty() && ledger.conservation_error == 0 { Exit::Fine } else { Exit::Failed })
+}
+
+fn load(args: &Args) -> Result<Config, Faults> {
+    let sources = Sources {
+        files: args.config.clone(),
+        env: environment(),
+        sets: args.set.clone(),
+        ..Sources::default()
+    };
+    let (config, warnings) = config::load(&sources)?;
+    warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
+    Ok(config)
+}
+
+fn reading(args: &Args, config: &Config) -> Reading {
+    // People want the trace; scripts want what the live program would have sent.
+    let default = if args.json { MultilineFlag::Off } else { MultilineFlag::Auto };
+    let line = Limits {
+        length_max: usize::try_from(config.line.length_max.0).unwrap_or(usize::MAX),
+        multiline: args.multiline.unwrap_or(default).options(),
+        ..Limits::default()
+    };
+    Reading { format: args.format.into(), line, collapse: args.collapse.into() }
+}
+
+fn options(config: Config) -> Options {
+    let Config { storm, loops, identity, memory_max, .. } = config;
+    Options { storm, loops, identity, memory_max: Bytes(memory_max.0 / 2), ..Options::default() }
 }
 
 fn write_report(path: &Path, files: &[PathBuf], story: &Story, draft: &Draft) -> anyhow::Result<()> {

@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use self::faults::{Faults, Findings, Place, Source, Warning};
+pub use self::faults::Faults;
+use self::faults::{Findings, Place, Source, Warning};
 use self::tree::Node;
 use crate::engine::cycle;
 use crate::engine::frame::Format;

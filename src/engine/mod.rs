@@ -38,8 +38,8 @@ pub use self::origin::Source;
 use self::origin::{Origin, accept, accept_rarely, push_joining, stream_key, stream_of};
 use self::record::{Batch, Lost, Notice, Reason};
 use self::state::{Changes, Refill};
-use self::storm::window::ClosedBy;
 use self::storm::Pressure;
+use self::storm::window::ClosedBy;
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// The pipeline.
@@ -270,7 +270,7 @@ impl Engine {
 
     /// When [`Engine::on_deadline`] wants to be called if nothing else happens.
     pub fn deadline(&self) -> Option<Monotonic> {
-        self.core.deadline().into_iter().chain(self.next_trace).min()
+        self.core.deadline().into_iter().chain(self.trace_deadline()).min()
     }
 
     /// Closes what is over by the arrival clock, or a share of it: then [`Engine::deadline`] is still over, and this is
@@ -281,10 +281,16 @@ impl Engine {
 
     /// [`Engine::on_deadline`], but for the traces of one source.
     fn close_due(&mut self, except: Option<OriginId>, now: Now) {
-        if self.next_trace.is_some_and(|next| next <= now.arrival) {
+        if self.trace_deadline().is_some_and(|next| next <= now.arrival) {
             self.end_traces(except, now);
         }
         self.core.on_deadline(now);
+    }
+
+    /// When a trace has waited long enough. Never where log time is the clock: the next line of an old file is there
+    /// already, however much later it was written, and says whether the trace goes on.
+    fn trace_deadline(&self) -> Option<Monotonic> {
+        self.next_trace.filter(|_| self.core.clock() == Clock::Arrival)
     }
 
     /// Sends the traces that have waited long enough, but for those of one source.

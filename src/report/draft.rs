@@ -245,7 +245,10 @@ fn timeline(story: &Story) -> Vec<Event> {
     }
     let new = story.templates.iter().filter(|template| template.is_new && template.failing);
     for template in new.take(NEW_TOLD) {
-        let what = format!("new, and then {} times", grouped(template.count.0));
+        let what = match template.count {
+            Lines(1) => "new, and once only".to_owned(),
+            count => format!("new, {} times from here on", grouped(count.0)),
+        };
         events.push(event(template.first, &what, Some(template.example.clone())));
     }
     for moved in story.moved.iter().take(MOVED_TOLD) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Core;
+use super::{Clock, Core};
 use crate::engine::chronicle::story::{LoopStory, Story};
 use crate::engine::chronicle::{Chronicle, Newcomer};
 use crate::engine::line::Line;
@@ -10,6 +10,11 @@ use crate::engine::template::catalog::{EntryId, Found};
 use crate::units::{Monotonic, Now, Timestamp};
 
 impl Core {
+    /// By which clock deadlines come.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// What stands for the time of arrival under [`Clock::Log`]: how far the newest log time is behind the first.
     pub fn log_clock(&self) -> Monotonic {
         self.log_times
@@ -22,11 +27,13 @@ impl Core {
         Now { arrival: self.log_clock(), ..now }
     }
 
-    /// Remembers a new entry and the line that made it.
-    pub(super) fn remember_first(&mut self, entry: EntryId, text: &[u8], line: &Line<'_>) {
-        self.chronicle_begins(entry, text, line);
+    /// Remembers the line that made a new entry: with its family, if it has one already.
+    pub(super) fn remember_first(&mut self, entry: EntryId, counted: EntryId, text: &[u8], line: &Line<'_>) {
+        if counted == entry {
+            self.chronicle_begins(entry, text, line);
+        }
         if let Some(chronicle) = &mut self.chronicle {
-            chronicle.line(Some(entry), line.log_time);
+            chronicle.line(Some(counted), line.log_time);
         }
     }
 

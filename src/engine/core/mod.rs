@@ -297,11 +297,11 @@ impl Core {
             self.evict(victim, ClosedBy::Evicted);
         }
         let entry = self.catalog.insert(query);
-        self.remember_first(entry, query.text, line);
         let tags = self.loops.tags(query.text);
         self.catalog.tag(entry, tags.0);
         self.storms.begin(entry, line.log_time);
         let counted = if query.foldable { self.join_family(entry, line) } else { entry };
+        self.remember_first(entry, counted, query.text, line);
         let failing = self.catalog.entry(counted).failing;
         if let Some(closed_by) = self.storms.is_due(counted, failing, line.log_time) {
             self.close(counted, closed_by);
