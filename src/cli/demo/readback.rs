@@ -40,6 +40,8 @@ pub struct Readback {
     pub first: Vec<Value>,
     /// The first summaries.
     pub summaries: Vec<Value>,
+    /// The newest record about a loop.
+    pub told_loop: Option<Value>,
     /// How often each text came, by its hash.
     texts: HashMap<u64, u32>,
 }
@@ -81,7 +83,10 @@ impl Readback {
             }
             Some("notice") => self.noticed += count,
             // It says something about lines that are all told elsewhere.
-            Some("loop") => return Ok(()),
+            Some("loop") => {
+                self.told_loop = Some(record);
+                return Ok(());
+            }
             other => bail!("a record of an unknown kind: {other:?}"),
         }
         if self.first.len() < SHOWN {

@@ -136,7 +136,18 @@ impl Story {
         if back.summaries.len() > SUMMARIES {
             writeln!(self.out, "  ... every 5 minutes while it lasts")?;
         }
-        writeln!(self.out)
+        writeln!(self.out)?;
+        back.told_loop.as_ref().map_or(Ok(()), |told| self.told_loop(told))
+    }
+
+    fn told_loop(&mut self, record: &Value) -> io::Result<()> {
+        self.title("and what it is, in records of their own, from the seventh turn on")?;
+        let (bold, plain) = self.style("\x1b[1;31m");
+        let text = |value: &Value| visible(value.as_str().unwrap_or_default()).into_owned();
+        let squall = &record["squall"];
+        writeln!(self.out, "  {bold}{}{plain}", text(&record["message"]))?;
+        writeln!(self.out, "  towards {}", text(&squall["endpoint"]))?;
+        writeln!(self.out, "  better: {}\n", text(&squall["advice"]))
     }
 
     fn record(&mut self, record: &Value) -> io::Result<()> {
