@@ -13,7 +13,7 @@ use crate::engine::chronicle::story::{Chart, LoopStory, Story};
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 240.0;
 /// Room for the numbers beside and below it.
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 80.0;
 const BELOW: f64 = 24.0;
 const ABOVE: f64 = 12.0;
 /// Templates that have a colour of their own; the rest shares one.

@@ -124,7 +124,7 @@ impl Html<'_> {
     fn timeline(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("<h2>Timeline</h2><div class=\"scroll\"><table><tr><th>UTC</th><th>what</th></tr>")?;
         for Event { time, what, text } in &self.draft.timeline {
-            write!(f, "<tr><td class=\"t\">{}</td><td>{}", date_time(*time), Escaped(what))?;
+            write!(f, "<tr><td class=\"t\">{}</td><td>{}", short_time(*time, self.story), Escaped(what))?;
             if let Some(text) = text {
                 write!(f, "<div class=\"log\">{}</div>", Escaped(&cut(text)))?;
             }
