@@ -1,6 +1,6 @@
 //! The draft of an incident report as one page: no script, nothing from elsewhere, readable on a phone and on paper.
 //!
-//! Every text goes through [`Escaped`]: what a log says can never become markup (`faults.md` 81).
+//! Every text goes through one escape: what a log says can never become markup (`faults.md` 81).
 
 use std::fmt::{self, Display, Formatter};
 

@@ -36,7 +36,7 @@ pub enum Clock {
     #[default]
     Arrival,
     /// By the newest log time of all streams, whatever the time of arrival: old files are read in seconds, and what
-    /// happened in them took hours. See [`Core::log_clock`].
+    /// happened in them took hours. See [`Engine::log_clock`](crate::engine::Engine::log_clock).
     Log,
 }
 

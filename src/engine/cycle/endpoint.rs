@@ -1,7 +1,7 @@
 //! Endpoints: what a line says that its program tries to reach.
 //!
 //! In: the text of a line. Out: a URL or `host:port`, without user info, query and fragment, which may hold secrets.
-//! Limits: [`LOOK_MAX`] bytes of a text are looked at, and an endpoint has at most [`ENDPOINT_MAX`].
+//! Limits: `LOOK_MAX` bytes of a text are looked at, and an endpoint has at most `ENDPOINT_MAX`.
 
 use std::sync::LazyLock;
 

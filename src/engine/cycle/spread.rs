@@ -2,7 +2,7 @@
 //!
 //! Sixteen buckets an octave, from microseconds up: a quantile is off by 3 % at most. Unlike a sample, it is of every
 //! period of the loop, and it takes the same time for each.
-//! Limit: [`BUCKETS`] counters; written down, only those that are not 0.
+//! Limit: `BUCKETS` counters; written down, only those that are not 0.
 
 use serde::{Deserialize, Serialize};
 
