@@ -6,7 +6,7 @@ use super::lane::{self, Form};
 use super::step::{Step, is_worded_alike};
 use super::watch::{NOBODY, Watch, Wording, seconds};
 use super::{STEPS, Seen, WORDINGS};
-use crate::units::Timestamp;
+use crate::units::{Monotonic, Timestamp};
 
 impl Watch {
     /// The place of an entry that was not known: its template's, a new wording's, or none where all places are taken by
@@ -102,7 +102,7 @@ impl Watch {
 
     /// There are too many first words for them to be names. What was seen in their lanes is gone through again in one.
     #[cold]
-    pub(super) fn join_lanes(&mut self) -> usize {
+    pub(super) fn join_lanes(&mut self, arrival: Monotonic) -> usize {
         let all = self.lanes.join();
         self.support.forget(u16::MAX);
         for step in &mut self.steps {
@@ -110,13 +110,13 @@ impl Watch {
             step.lines.clear();
         }
         for (time, step) in all {
-            self.replay(step, time);
+            self.replay(step, time, arrival);
         }
         0
     }
 
     /// A line that was counted in a lane which is gone.
-    fn replay(&mut self, step: usize, time: i64) {
+    fn replay(&mut self, step: usize, time: i64, arrival: Monotonic) {
         let lane = &mut self.lanes.list[0];
         let others = lane.seen[step] & !(1 << step);
         lane.seen.iter_mut().for_each(|seen| *seen |= 1 << step);
@@ -127,8 +127,8 @@ impl Watch {
         lane.begun |= 1 << step;
         lane.line_at[step] = time;
         if is_first {
-            state.runs.begin(0, Timestamp(time));
-            state.lines.begin(0, Timestamp(time));
+            state.runs.begin(0, Timestamp(time), arrival);
+            state.lines.begin(0, Timestamp(time), arrival);
         } else {
             state.lines.push(0, line_interval, Timestamp(time));
         }

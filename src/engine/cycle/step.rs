@@ -1,11 +1,13 @@
 //! Steps: one member, or would-be member, of a loop, with its intervals.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::attempts::Attempts;
 use super::lexicon::Tags;
 use super::sequence::Sequence;
-use crate::units::Timestamp;
+use crate::units::{Monotonic, Timestamp};
 
 /// What a program says at one point of an iteration, in one wording or several.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -62,13 +64,17 @@ pub(super) struct Track {
     pub(super) next_look: u64,
     /// The leader has changed: the beginning of its sequence was not seen.
     pub(super) is_late: bool,
+    /// When its first line arrived; what an earlier process saw has arrived long ago.
+    #[serde(skip)]
+    arrived: Monotonic,
 }
 
 impl Track {
     /// The step comes for the first time in a lane.
-    pub(super) fn begin(&mut self, lane: usize, time: Timestamp) {
+    pub(super) fn begin(&mut self, lane: usize, time: Timestamp, arrival: Monotonic) {
         if self.begun == 0 {
             self.restart(lane, time);
+            self.arrived = arrival;
         } else {
             self.begun += 1;
         }
@@ -102,6 +108,11 @@ impl Track {
             (self.leader, self.waited, self.is_late) = (lane as u8, 0, true);
             self.sequence.restart(time);
         }
+    }
+
+    /// How long it has gone on, by the clock that says more: where that of the log stands still, lines do arrive.
+    pub(super) fn lasted(&self, time: Timestamp, arrival: Monotonic) -> Duration {
+        time.since(self.sequence.since).max(arrival.since(self.arrived))
     }
 
     /// Whether this lane is the one whose intervals are kept.
@@ -182,10 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn the_clock_that_moves_says_how_long_it_lasts() {
+        let mut track = Track::default();
+        track.begin(0, Timestamp(5), Monotonic(50));
+        assert_eq!(track.lasted(Timestamp(12), Monotonic(50)), Duration::from_nanos(7));
+        assert_eq!(track.lasted(Timestamp(5), Monotonic(59)), Duration::from_nanos(9));
+    }
+
+    #[test]
     fn a_leader_that_falls_silent_is_replaced() {
         let mut track = Track::default();
-        track.begin(1, Timestamp(5));
-        track.begin(2, Timestamp(6));
+        track.begin(1, Timestamp(5), Monotonic(5));
+        track.begin(2, Timestamp(6), Monotonic(6));
         track.push(1, 1.0, Timestamp(7));
         assert_eq!((track.sequence.count(), track.iterations(), track.is_late), (1, 3, false));
         for _ in 0..=WAITED_MAX {

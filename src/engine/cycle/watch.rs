@@ -90,7 +90,7 @@ impl Watch {
         }
         let lane = match self.lanes.place(seen.text, form) {
             Place::In(lane) => lane,
-            Place::TooMany => self.join_lanes(),
+            Place::TooMany => self.join_lanes(seen.arrival),
         };
         self.advance(lane, usize::from(step), seen, shared);
     }
@@ -141,8 +141,8 @@ impl Watch {
         lane.run[step] = 1;
         (lane.run_at[step], lane.line_at[step]) = (seen.time.0, seen.time.0);
         let state = &mut self.steps[step];
-        state.runs.begin(at, seen.time);
-        state.lines.begin(at, seen.time);
+        state.runs.begin(at, seen.time, seen.arrival);
+        state.lines.begin(at, seen.time, seen.arrival);
         let open = state.member_of.and_then(|index| self.loops.get_mut(usize::from(index)));
         if let Some(open) = open.filter(|open| usize::from(open.anchor) == step) {
             open.join(seen.time, seen.arrival);
@@ -241,7 +241,11 @@ impl Watch {
             free |= u16::from(step.member_of.is_none()) << at;
         }
         let Some(Found { anchor, members }) = self.support.find(free, &tags) else { return };
-        let enough = self.steps[anchor].runs.sequence.count() >= u64::from(shared.limits.iterations_min);
+        let runs = &self.steps[anchor].runs;
+        // A burst takes turns, too; and so do lines of a file that is read at once although its clock stands still, as
+        // where logs of several servers follow each other and all but the first are out of time.
+        let lasts = runs.lasted(seen.time, seen.arrival).as_secs_f64() >= LASTING_TOGETHER_MIN;
+        let enough = lasts && runs.sequence.count() >= u64::from(shared.limits.iterations_min);
         // Programs do their daily work in turns, too: "task assigned", "task running". That is no loop to tell.
         let is_trouble = |step: &Step| step.tags != 0 || step.is_failing;
         let any = (0..self.steps.len()).any(|at| members >> at & 1 == 1 && is_trouble(&self.steps[at]));
@@ -465,6 +469,8 @@ const REPEAT_MAX: f64 = 0.5;
 const REPEAT_SHARE: f64 = 0.05;
 /// A loop of one member lasts at least so many seconds.
 const LASTING_MIN: f64 = 1.0;
+/// The same for a loop of several members, which take turns besides.
+const LASTING_TOGETHER_MIN: f64 = 0.2;
 /// Gaps after which a step with company is a loop by itself, if no loop of both was found.
 const COMPANY_GAPS: u16 = 16;
 /// A stream must be seen for longer than this before a loop for its beginning to have been seen.

@@ -98,3 +98,16 @@ fn a_regular_line_that_speaks_of_nothing_is_no_loop() {
     world.finish(ClosedBy::End);
     assert_eq!(world.loops().len(), 0, "{:#?}", world.loops());
 }
+
+/// Logs of several servers in one file, of which all but the first are out of time: their clock is held where it was, and
+/// nothing says that the lines took turns for longer than a moment.
+#[test]
+fn lines_whose_clock_stands_still_are_no_loop() {
+    let mut world = world();
+    for _ in 0..40 {
+        world.line(5.0, "closed socket connection for client 10.0.0.1");
+        world.line(5.0, "connection to 10.0.0.1 refused, retrying");
+    }
+    world.finish(ClosedBy::End);
+    assert_eq!(world.loops().len(), 0, "{:#?}", world.loops());
+}

@@ -87,7 +87,13 @@ fn right(policy: Policy, count: usize) -> f64 {
         let judged = judged(&intervals);
         // The way through the engine is long, so not all of them take it.
         if *seed < 8 {
-            assert_eq!(told(&intervals), judged, "{policy:?}, seed {seed}: {intervals:?}");
+            // What is over in a moment is a burst.
+            let lasts = intervals.iter().sum::<f64>() >= 0.2;
+            assert_eq!(
+                told(&intervals),
+                if lasts { judged } else { "no loop" },
+                "{policy:?}, seed {seed}: {intervals:?}"
+            );
         }
         judged == policy.verdict()
     };
