@@ -12,13 +12,17 @@ pub const ENDPOINT_MAX: usize = 200;
 /// How much of a text is looked at.
 const LOOK_MAX: usize = 1024;
 
-/// The endpoint that `text` names: a URL before `host:port`, and both before `host … port N`.
+/// The endpoint that `text` names: `connect to host:port` or a URL, whichever comes first (behind the one, a URL may be
+/// anything, such as the manual's), then another `host:port`, then `host … port N` and the like.
 pub fn find(text: &[u8]) -> Option<String> {
     let text = &text[..text.len().min(LOOK_MAX)];
     let forms = FORMS.as_ref()?;
-    let url = forms.url.captures_iter(text).find_map(|found| url(&found));
+    let at = |found: &Captures<'_>| found.get(0).map_or(0, |whole| whole.start());
+    let url = forms.url.captures_iter(text).find_map(|found| Some((at(&found), url(&found)?)));
+    let aim = forms.aim.captures_iter(text).find_map(|found| Some((at(&found), pair(&found)?)));
     let pair_of = |form: &Regex| form.captures_iter(text).find_map(|found| pair(&found));
-    url.or_else(|| [&forms.pair, &forms.bare, &forms.apart].into_iter().find_map(pair_of))
+    let first = aim.into_iter().chain(url).min_by_key(|(at, _)| *at).map(|(_, endpoint)| endpoint);
+    first.or_else(|| [&forms.pair, &forms.bare, &forms.apart, &forms.fields].into_iter().find_map(pair_of))
 }
 
 fn url(found: &Captures<'_>) -> Option<String> {
@@ -73,21 +77,26 @@ fn cut(mut endpoint: String) -> String {
 
 struct Forms {
     url: Regex,
+    aim: Regex,
     pair: Regex,
     bare: Regex,
     apart: Regex,
+    fields: Regex,
 }
+
+/// An address, a name with dots, `localhost`; and the port behind it.
+const PAIR: &str = concat!(
+    r"(?P<host>(?:[0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9a-f:.]{2,45}\]|localhost",
+    r"|[a-z0-9_](?:[a-z0-9_-]{0,62}\.){1,8}[a-z][a-z0-9-]{1,62}):(?P<port>[0-9]{1,5})\b",
+);
 
 /// Patterns of our own, which a test compiles.
 static FORMS: LazyLock<Option<Forms>> = LazyLock::new(|| {
     let regex = |pattern: &str| Regex::new(&format!("(?i-u){pattern}")).ok();
     Some(Forms {
         url: regex(r#"\b(?P<scheme>[a-z][a-z0-9+.-]{1,20})://(?P<rest>[^\s"'<>`|\\{}]{1,400})"#)?,
-        // An address, a name with dots, `localhost`.
-        pair: regex(concat!(
-            r"(?:^|[\s(/#@=,'\x22\[])(?P<host>(?:[0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9a-f:.]{2,45}\]|localhost",
-            r"|[a-z0-9_](?:[a-z0-9_-]{0,62}\.){1,8}[a-z][a-z0-9-]{1,62}):(?P<port>[0-9]{1,5})\b",
-        ))?,
+        aim: regex(&format!(r"\bconnect(?:ing|ion)? to {PAIR}"))?,
+        pair: regex(&format!(r"(?:^|[\s(/#@=,'\x22\[]){PAIR}"))?,
         // A bare name, behind a word that says that it is one.
         bare: regex(concat!(
             r"\b(?:to|at|host|broker|server|upstream|addr|address|endpoint|peer|from|with)[ =:'\x22]{1,3}",
@@ -98,6 +107,11 @@ static FORMS: LazyLock<Option<Forms>> = LazyLock::new(|| {
             r#"\b(?:to|at|host|server|on)(?: host| server)?(?: at)? ["']?"#,
             r#"(?P<host>(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-f:]{2,45}:[0-9a-f]{0,4}|[a-z0-9_](?:[a-z0-9_.-]{0,200}[a-z0-9])?)["']?"#,
             r"(?: \([^)]{0,60}\))?,? (?:on )?(?:tcp )?port (?P<port>[0-9]{1,5})\b",
+        ))?,
+        // `(host='a', port=80)`, `("a", 80)`, `host=a port=80`.
+        fields: regex(concat!(
+            r#"(?:\bhost=["']?|\(["'])(?P<host>[a-z0-9_](?:[a-z0-9_.-]{0,200}[a-z0-9])?)["']?"#,
+            r"(?:,? port=|, )(?P<port>[0-9]{1,5})\b",
         ))?,
     })
 });
@@ -136,6 +150,17 @@ mod tests {
         check("ssh: connect to host example port 22: Connection refused", "example:22");
         check("connection to server at \"localhost\" (127.0.0.1), port 5432 failed", "localhost:5432");
         check("curl: (7) Failed to connect to 127.0.0.1 port 9 after 0 ms", "127.0.0.1:9");
+        check(
+            "cannot connect to 10.0.0.1:514: Connection refused, see https://example.org/e/1",
+            "10.0.0.1:514",
+        );
+        check(
+            "cannot connect to redis://:p@10.0.0.1:1/0: Error connecting to 10.0.0.1:1",
+            "redis://10.0.0.1:1/0",
+        );
+        check("Pool(host='10.0.0.1', port=80): Max retries exceeded with url: /x", "10.0.0.1:80");
+        check("Connect call failed ('127.0.0.1', 18765)", "127.0.0.1:18765");
+        check("cannot reach host=db port=5432", "db:5432");
         // Not these.
         check("2026-02-06 00:10:00 connection timeout", "");
         check("at com.example.Pool.get(Pool.java:123)", "");

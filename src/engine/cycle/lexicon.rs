@@ -112,6 +112,9 @@ const FAILURE_PARTS: &[&str] = &[
     "unable to connect",
     "failed to connect",
     "connect(?:ion)? failed",
+    "connect(?:ion)? to [^ ]{1,80} failed",
+    "(?:could ?not|cannot) be (?:established|reached)",
+    "no (?:live|healthy|available) (?:upstream|server|backend|host|node)",
     "connection (?:was )?(?:lost|dropped|aborted|broken)",
     "connectionreset",
     "econn(?:refused|reset|aborted)",
@@ -168,6 +171,10 @@ mod tests {
         check("Reconnection failed after 5 attempts", true, true);
         check("java.net.SocketTimeoutException: Read timed out", true, false);
         check("connect ECONNREFUSED 10.0.0.1:5432", true, false);
+        check("connect to 10.0.0.1:1883 failed", true, false);
+        check("no live upstreams while connecting to upstream", true, false);
+        check("no healthy upstream", true, false);
+        check("Connection to node -1 could not be established.", true, false);
         check("ssh: connect to host a port 22: No route to host", true, false);
         check("read: connection reset by peer, retrying in 5 s", true, true);
         check("will back off, next try in 8 s", false, true);
