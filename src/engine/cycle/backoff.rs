@@ -80,7 +80,10 @@ pub fn judge(sequence: &Sequence, is_whole: bool) -> Judgement {
         return plain(Verdict::None);
     }
     let seen = |verdict| plain(if is_whole { verdict } else { Verdict::Unknown });
-    if now.ratio() < 1.35 {
+    if now.ratio() < STEADY && climbs(&rise) {
+        return Judgement { verdict: Verdict::Exponential, jitter: true, cap: cap(&recent) };
+    }
+    if now.ratio() < STEADY || leaves_out_turns(&recent, now.median) {
         return seen(Verdict::Constant);
     }
     if is_noisy_line(&rise) {
@@ -90,6 +93,15 @@ pub fn judge(sequence: &Sequence, is_whole: bool) -> Judgement {
         return Judgement { verdict: Verdict::Exponential, jitter: true, cap: cap(&recent) };
     }
     seen(Verdict::Jittered)
+}
+
+/// The same wait each time, where a turn is now and then told in other words, which belong to another step: the
+/// interval is twice or three times as long then.
+fn leaves_out_turns(recent: &[f64], median: f64) -> bool {
+    let is_about = |interval: f64, turns: f64| (interval / (turns * median) - 1.0).abs() < 0.1;
+    let single = recent.iter().filter(|&&interval| is_about(interval, 1.0)).count();
+    let is_multiple = |&interval: &f64| (1..=3).any(|turns| is_about(interval, f64::from(turns)));
+    single * 10 >= recent.len() * 7 && recent.iter().all(is_multiple)
 }
 
 /// What a clock that shows whole seconds can say of intervals around a second: most of them are 0 or 1.
@@ -104,6 +116,9 @@ fn of_whole_seconds(recent: &[f64]) -> Option<Verdict> {
         false => None,
     }
 }
+
+/// Intervals of which the longest is less than this many times the shortest are one and the same wait.
+const STEADY: f64 = 1.35;
 
 /// Two lines this close, in seconds, were written at the same time.
 const INSTANT: f64 = 2e-6;
@@ -126,12 +141,25 @@ fn plain_growth(rise: &[f64]) -> Option<(Verdict, bool)> {
         return None;
     }
     let (by_time, by_factor) = (variation(&steps), variation(&factors));
+    // The first step may begin with the work of starting, and the last one of a capped rise may be cut: neither is jitter.
+    let inner = if factors.len() >= 5 { &factors[1..factors.len() - 1] } else { &factors };
     match by_time < by_factor {
         _ if by_time.min(by_factor) >= 0.35 => None,
         true => Some((Verdict::Linear, false)),
-        // The last step of a capped rise may be cut, and the work of a try is part of each interval.
-        false => Some((Verdict::Exponential, by_factor > 0.25)),
+        // The work of a try is part of each interval.
+        false => Some((Verdict::Exponential, variation(inner) > 0.25)),
     }
+}
+
+/// Growth up to a limit by steps that differ: none is clearly down, and there are some between the first wait and the
+/// limit, so that it is no mere late start.
+fn climbs(rise: &[f64]) -> bool {
+    let longest = rise.iter().copied().fold(0.0, f64::max);
+    let Some(top) = rise.iter().position(|&interval| interval >= 0.8 * longest) else { return false };
+    let way = &rise[..=top];
+    let is_between = |interval: &&f64| **interval > 1.5 * way[0] && **interval < longest / 1.5;
+    let never_down = way.windows(2).all(|pair| pair[1] >= 0.9 * pair[0]);
+    longest >= 4.0 * way[0] && never_down && way.iter().filter(is_between).count() >= 2
 }
 
 /// Linear growth with work of changing length in each interval, so that not every one is longer than the one before.
@@ -231,8 +259,9 @@ fn variation(values: &[f64]) -> f64 {
     square.sqrt() / mean.abs().max(1e-9)
 }
 
-/// How regular a lone line must come to be a loop: a line that many clients cause comes at random.
-pub fn is_regular(sequence: &Sequence, judgement: Judgement) -> bool {
+/// How regular a lone line must come to be a loop: a line that many clients cause comes at random. One that
+/// `tells_all`, that it has failed and that it tries again, is a client's own; it may come as it likes.
+pub fn is_regular(sequence: &Sequence, judgement: Judgement, tells_all: bool) -> bool {
     let recent = seconds(&sequence.recent());
     let now = Level::of(&recent);
     let is_coarse = of_whole_seconds(&recent).is_some();
@@ -240,10 +269,15 @@ pub fn is_regular(sequence: &Sequence, judgement: Judgement) -> bool {
         // A line that comes at random, but often, looks like one without back-off: ask for more.
         Verdict::None => sequence.count() >= 12 && (now.ratio() < 2.0 || is_coarse),
         Verdict::Constant => true,
-        Verdict::Linear | Verdict::Exponential => !judgement.jitter,
+        Verdict::Linear | Verdict::Exponential if !judgement.jitter || tells_all => true,
+        Verdict::Linear | Verdict::Exponential => {
+            // No order of random lines climbs to a limit and stays there.
+            let newest = &recent[recent.len().saturating_sub(4)..];
+            climbs(&seconds(sequence.rise())) && Level::of(newest).ratio() < STEADY
+        }
         // Steady, but its beginning was not seen.
-        Verdict::Unknown => now.high >= INSTANT && sequence.count() >= INTERVALS_MIN && now.ratio() < 1.35,
-        Verdict::Jittered => false,
+        Verdict::Unknown => now.high >= INSTANT && sequence.count() >= INTERVALS_MIN && now.ratio() < STEADY,
+        Verdict::Jittered => tells_all && sequence.count() >= 12,
     }
 }
 
@@ -275,6 +309,9 @@ mod tests {
         check(&[1.0, 2.0, 4.0, 8.0, 16.0, 32.0], Verdict::Exponential, false);
         check(&[1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0], Verdict::Exponential, false);
         check(&[1.1, 1.6, 4.4, 7.1, 18.0, 28.0], Verdict::Exponential, true);
+        check(&[3.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0], Verdict::Exponential, false); // work at the start
+        check(&[2.0, 2.03, 4.03, 2.01, 2.0, 2.02, 1.99, 4.02, 2.0, 6.04], Verdict::Constant, false); // turns are left out
+        check(&[2.0, 2.03, 4.03, 2.01, 3.0, 2.02, 1.99, 4.02, 2.0, 2.04], Verdict::Jittered, false);
         check(&[3.0, 9.0, 4.0, 7.0, 3.5, 8.0, 5.0, 6.0], Verdict::Jittered, false);
         // In rounds: the rise before the fall speaks for all.
         check(&[1.0, 2.0, 4.0, 8.0, 1.0, 2.0, 4.0, 8.0, 1.0], Verdict::Exponential, false);
@@ -286,6 +323,38 @@ mod tests {
         intervals.extend([60.0; 500]);
         let found = judged(&intervals, true);
         assert_eq!((found.verdict, found.cap), (Verdict::Exponential, Some(60.0)));
+    }
+
+    #[test]
+    fn an_uneven_climb_long_ago_is_remembered() {
+        #[track_caller]
+        fn check(rise: &[f32], want: Verdict) {
+            let mut intervals = rise.to_vec();
+            intervals.extend([1.05; 60]);
+            assert_eq!(judged(&intervals, true).verdict, want, "{rise:?}");
+        }
+        check(&[0.106, 0.102, 0.218, 0.409, 0.913], Verdict::Exponential);
+        check(&[0.1, 0.5, 0.2, 0.4, 0.9], Verdict::Constant); // up and down
+        check(&[0.1, 0.1, 0.1, 0.1, 0.1], Verdict::Constant); // a late start
+        check(&[0.5, 0.6, 0.7], Verdict::Constant); // not far
+    }
+
+    #[test]
+    fn a_line_alone_must_come_regularly() {
+        #[track_caller]
+        fn check(intervals: &[f32], tells_all: bool, want: bool) {
+            let mut sequence = Sequence::default();
+            intervals.iter().for_each(|interval| sequence.push(*interval));
+            assert_eq!(is_regular(&sequence, judge(&sequence, true), tells_all), want, "{intervals:?}");
+        }
+        let uneven = [3.0, 9.0, 4.0, 7.0, 3.5, 8.0, 5.0, 6.0, 3.0, 9.0, 4.0, 7.0];
+        check(&uneven, false, false);
+        check(&uneven, true, true);
+        check(&uneven[..11], true, false);
+        let climb = [0.06, 0.27, 0.28, 0.45, 0.9, 1.7, 3.2, 5.1];
+        check(&climb, false, false);
+        check(&[&climb[..], &[5.1, 5.0, 5.1]].concat(), false, true);
+        check(&[&climb[..], &[5.1, 2.0, 5.1]].concat(), false, false);
     }
 
     #[test]

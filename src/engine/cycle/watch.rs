@@ -266,9 +266,11 @@ impl Watch {
             return;
         }
         let judgement = backoff::judge(&track.sequence, self.is_whole(&self.steps[step], track));
+        let tags = self.steps[step].tags();
+        let tells_all = tags.has(Tags::FAILURE) && tags.has(Tags::RETRY);
         // Many connections that close in the same second are a burst.
         let lasts = seen.time.since(track.sequence.since).as_secs_f64() >= LASTING_MIN;
-        if lasts && backoff::is_regular(&track.sequence, judgement) {
+        if lasts && backoff::is_regular(&track.sequence, judgement, tells_all) {
             self.open(step, 1 << step, true, seen, shared);
         }
     }
