@@ -1,6 +1,8 @@
 //! What real programs said when their peer was dead (`tests/captures/`), through the whole program.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -89,4 +91,77 @@ fn a_stack_of_nine_lines_is_one_line_an_attempt() {
     templates.sort_unstable();
     templates.dedup();
     assert!(templates.len() <= 3, "one for each, and the last one was cut: {templates:?}");
+}
+
+/// What squall says of a capture's loop, as far as it is held against what we judged.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    verdict: String,
+    endpoint: String,
+    iterations: u64,
+}
+
+/// The loops of which the line that tells the attempts is a member, each as it was told last.
+fn loops_of(file: &str, anchor: &str) -> Vec<Told> {
+    let ended = run(captures(), ["replay", "--json", file]);
+    let (records, _) = Records::with_ledger(ended.expect_code(0));
+    let is_anchor = |record: &&Value| message(record).contains(anchor);
+    let own = |name: &'static str| {
+        let lines = records.of("line").filter(is_anchor);
+        lines.filter_map(move |record| record["squall"][name].as_str())
+    };
+    let templates: HashSet<&str> = own("template").chain(own("family")).collect();
+    let mut last: HashMap<(&str, &str), &Value> = HashMap::new();
+    for told in records.of("loop").map(|record| &record["squall"]) {
+        let members = told["members"].as_array().expect("a list");
+        if members.iter().any(|member| member.as_str().is_some_and(|member| templates.contains(member))) {
+            let word = |name: &str| told[name].as_str().expect("a text");
+            last.insert((word("loop"), word("started")), told);
+        }
+    }
+    let mut loops: Vec<Told> = last.into_values().map(told).collect();
+    loops.sort_unstable_by_key(|told| std::cmp::Reverse(told.iterations));
+    loops
+}
+
+fn told(told: &Value) -> Told {
+    let word = |name: &str| told[name].as_str().unwrap_or_default();
+    let jitter = if told["jitter"] == true && word("verdict") == "exponential" { "+jitter" } else { "" };
+    Told {
+        verdict: format!("{}{jitter}", word("verdict")),
+        endpoint: word("endpoint").to_owned(),
+        iterations: told["iterations"].as_u64().expect("a number"),
+    }
+}
+
+/// The loop of each capture, its verdict and what cannot be reached. A row that says why it `misses` may be wrong, and
+/// must be taken back once it is right.
+#[test]
+fn the_loops_of_real_programs_are_told() {
+    let (mut right, mut wrong, mut table) = (0, Vec::new(), String::new());
+    let rows = expected();
+    for row in &rows {
+        let word = |name: &str| row[name].as_str().unwrap_or_else(|| panic!("{name}: {row}"));
+        let accept = row["accept"].as_array().expect("a list");
+        let loops = loops_of(word("file"), word("anchor"));
+        let is_right = loops.iter().any(|told| {
+            accept.iter().any(|verdict| *verdict == *told.verdict) && told.endpoint.contains(word("endpoint"))
+        });
+        let misses = row["misses"].as_str();
+        right += usize::from(is_right);
+        let mark = match (is_right, misses) {
+            (true, None) => "right".to_owned(),
+            (false, Some(why)) => format!("known miss: {why}"),
+            (true, Some(_)) => "right, but said to be missed".to_owned(),
+            (false, None) => "wrong".to_owned(),
+        };
+        if is_right == misses.is_some() {
+            wrong.push(word("file"));
+        }
+        table += &format!("{}: {mark}; {} expected, {loops:?}\n", word("file"), word("verdict"));
+    }
+    // Past the test harness, which would keep it to itself.
+    let _ = write!(std::io::stderr(), "\n{table}{right} of {} captures are told right\n", rows.len());
+    assert!(wrong.is_empty(), "{wrong:?}\n{table}");
+    assert!(right * 5 >= rows.len() * 4, "{right} of {}", rows.len());
 }
