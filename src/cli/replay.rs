@@ -12,12 +12,13 @@ use super::validate::environment;
 use super::{Exit, log};
 use crate::config::{self, Config, Faults, Sources};
 use crate::daemon::clock;
+use crate::daemon::reader::{Settings, file_source, pipe_source};
 use crate::daemon::report::{Books, books_as_json};
-use crate::engine::Options;
 use crate::engine::chronicle::story::Story;
 use crate::engine::line::Limits;
 use crate::engine::record::Batch;
-use crate::replay::{Reading, Replay, ReplayError};
+use crate::engine::{Options, Source};
+use crate::replay::{Replay, ReplayError};
 use crate::report::draft::Draft;
 use crate::report::html::Html;
 use crate::report::markdown::Markdown;
@@ -91,7 +92,8 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
             return Ok(Exit::Config);
         }
     };
-    let mut replay = Replay::open(&args.files, reading(args, &config), options(config), began.wall)?;
+    let settings = settings(args, &config);
+    let mut replay = Replay::open(&args.files, |path| source(path, &settings), options(config), began.wall)?;
     let mut out = BufWriter::with_capacity(256 * 1024, io::stdout().lock());
     let json = args.json;
     let mut sink = |batch: &Batch| if json { write_records(&mut out, batch) } else { Ok(()) };
@@ -141,7 +143,7 @@ fn load(args: &Args) -> Result<Config, Faults> {
     Ok(config)
 }
 
-fn reading(args: &Args, config: &Config) -> Reading {
+fn settings(args: &Args, config: &Config) -> Settings {
     // People want the trace; scripts want what the live program would have sent.
     let default = if args.json { MultilineFlag::Off } else { MultilineFlag::Auto };
     let line = Limits {
@@ -149,7 +151,19 @@ fn reading(args: &Args, config: &Config) -> Reading {
         multiline: args.multiline.unwrap_or(default).options(),
         ..Limits::default()
     };
-    Reading { format: args.format.into(), line, collapse: args.collapse.into() }
+    Settings {
+        node: config.identity.node.clone(),
+        format: args.format.into(),
+        collapse: args.collapse.into(),
+        labels: Vec::new(),
+        line,
+        ends: true,
+    }
+}
+
+/// What the live program would call a log, and say of it.
+fn source(path: &Path, settings: &Settings) -> Source {
+    if path.as_os_str() == "-" { pipe_source(settings) } else { file_source(path, settings) }
 }
 
 fn options(config: Config) -> Options {

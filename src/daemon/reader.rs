@@ -186,13 +186,14 @@ fn source(settings: &Settings) -> Source {
     }
 }
 
-fn pipe_source(settings: &Settings) -> Source {
+/// Standard input.
+pub fn pipe_source(settings: &Settings) -> Source {
     Source { name: format!("{}/stdin", settings.node), ..source(settings) }
 }
 
 /// A followed file. Docker and Kubernetes tell the container in the path; then the stream is the container's, so
 /// that it stays the same when the file is rotated or moved.
-fn file_source(path: &Path, settings: &Settings) -> Source {
+pub fn file_source(path: &Path, settings: &Settings) -> Source {
     let shown = path.display().to_string();
     let container = container_of(path);
     let name = match &container {

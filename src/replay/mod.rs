@@ -18,12 +18,8 @@ use self::set::Set;
 use crate::engine::chronicle::story::Story;
 use crate::engine::chunk::Chunk;
 use crate::engine::cycle;
-use crate::engine::frame::Format;
 use crate::engine::ledger::Ledger;
-use crate::engine::line::Limits;
 use crate::engine::record::Batch;
-use crate::engine::record::envelope::Place;
-use crate::engine::storm::Collapse;
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::{Clock, Engine, Options, Source};
 use crate::units::{Now, Timestamp};
@@ -60,52 +56,34 @@ impl ReplayError {
     }
 }
 
-/// How lines are read.
-#[derive(Clone, Debug, Default)]
-pub struct Reading {
-    /// How they are wrapped.
-    pub format: Format,
-    /// The limits of lines.
-    pub line: Limits,
-    /// How far they are folded.
-    pub collapse: Collapse,
-}
-
 /// Files on their way through an engine.
 pub struct Replay {
     engine: Engine,
     sets: Vec<Set>,
-    reading: Reading,
     spare: Batch,
     size: u64,
 }
 
 impl Replay {
-    /// Opens the files. `now` is the real time: for standard input, and for files whose own time makes no sense.
+    /// Opens the files. `source_of` says what is known of a log by its path (`-` is standard input); `now` is the real
+    /// time: for standard input, and for files whose own time makes no sense.
     ///
     /// # Errors
     /// When a file cannot be read, or was named twice.
     pub fn open(
         paths: &[PathBuf],
-        reading: Reading,
+        source_of: impl Fn(&Path) -> Source,
         options: Options,
         now: Timestamp,
     ) -> Result<Replay, ReplayError> {
         let loops = cycle::Limits { closed_max: LOOPS_KEPT, ..options.loops };
         let mut engine = Engine::new(Options { chronicle: true, clock: Clock::Log, loops, ..options });
-        let mut sets = Set::of(paths, reading.format, &reading.line, now)?;
+        let mut sets = Set::of(paths, source_of, now)?;
         for set in &mut sets {
-            set.origin = engine.open(Source {
-                name: set.name.clone(),
-                place: Place { path: Some(set.name.clone()), ..Place::default() },
-                format: reading.format,
-                collapse: reading.collapse,
-                line: reading.line.clone(),
-                stays: true,
-            });
+            set.origin = engine.open(set.source.clone());
         }
         let size = paths.iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum();
-        Ok(Replay { engine, sets, reading, spare: Batch::default(), size })
+        Ok(Replay { engine, sets, spare: Batch::default(), size })
     }
 
     /// Bytes of all files on disk; 0 where that is not known.
@@ -126,18 +104,20 @@ impl Replay {
     pub fn step(&mut self, sink: &mut impl FnMut(&Batch) -> io::Result<()>) -> Result<bool, ReplayError> {
         let Some(index) = self.earliest()? else { return Ok(false) };
         let set = &mut self.sets[index];
-        let now = Now { arrival: self.engine.log_clock(), wall: set.wall };
-        let origin = set.origin;
+        let (origin, wall) = (set.origin, set.wall);
         let Some(file) = set.current()? else { return Ok(true) };
         file.next()?;
         let (mut offset, piece) = file.piece();
         for bytes in piece.chunks(CHUNK) {
+            // The clock is read anew each time, so that what is over closes where it would have.
+            let now = Now { arrival: self.engine.log_clock(), wall };
             self.engine.push(Chunk { origin, offset, bytes }, now);
             offset += bytes.len() as u64;
             hand_out(&mut self.engine, &mut self.spare, sink)?;
         }
         if piece.is_empty() {
             set.close_current();
+            let now = Now { arrival: self.engine.log_clock(), wall };
             self.engine.end_generation(origin, now);
         }
         self.settle(sink)?;
@@ -176,10 +156,8 @@ impl Replay {
         }
         let mut earliest: Option<(Timestamp, usize)> = None;
         for (index, set) in self.sets.iter_mut().enumerate() {
-            let wall = set.wall;
-            let Some(file) = set.current()? else { continue };
             // A line without a time goes with the one before it: at once.
-            let time = file.next_time(self.reading.format, &self.reading.line, wall)?;
+            let Some(time) = set.next_time()? else { continue };
             let time = time.unwrap_or(Timestamp(i64::MIN));
             if earliest.is_none_or(|(known, _)| time < known) {
                 earliest = Some((time, index));

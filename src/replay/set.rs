@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::ReplayError;
 use super::file::{Facts, LogFile};
+use crate::engine::Source;
 use crate::engine::chunk::OriginId;
-use crate::engine::frame::Format;
-use crate::engine::line::Limits;
 use crate::input::tail::rotation::{Age, split};
 use crate::units::Timestamp;
 
 /// The files of one log, oldest first, of which one is open.
 pub(super) struct Set {
-    /// What the log is called.
-    pub(super) name: String,
+    /// What is known of the log.
+    pub(super) source: Source,
     /// The engine's number for it.
     pub(super) origin: OriginId,
     /// The time for lines that have none of their own, and the year for those that leave it out: when the log was
@@ -37,11 +36,10 @@ impl Set {
     /// Sorts files into sets. Every file is opened once, so that what cannot be read is known before anything is.
     pub(super) fn of(
         paths: &[PathBuf],
-        format: Format,
-        limits: &Limits,
+        source_of: impl Fn(&Path) -> Source,
         now: Timestamp,
     ) -> Result<Vec<Set>, ReplayError> {
-        let mut sets: Vec<(PathBuf, Vec<Member>)> = Vec::new();
+        let mut sets: Vec<(PathBuf, Source, Vec<Member>)> = Vec::new();
         let mut seen = BTreeMap::new();
         for path in paths {
             let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
@@ -49,22 +47,23 @@ impl Set {
                 return Err(ReplayError::Twice { first, second: path.clone() });
             }
             let (base, age) = taken_apart(path);
+            let source = source_of(&base);
             let facts = if path.as_os_str() == "-" {
                 // Standard input can be read once only: its first bytes may be an hour away, and decide nothing.
                 Facts { modified: now, begins: None }
             } else {
-                LogFile::open(path)?.facts(format, limits, now)?
+                LogFile::open(path)?.facts(source.format, &source.line, now)?
             };
             let member = Member { path: path.clone(), age, facts };
-            match sets.iter_mut().find(|(known, _)| *known == base) {
-                Some((_, members)) => members.push(member),
-                None => sets.push((base, vec![member])),
+            match sets.iter_mut().find(|(known, ..)| *known == base) {
+                Some((.., members)) => members.push(member),
+                None => sets.push((base, source, vec![member])),
             }
         }
-        Ok(sets.into_iter().map(|(base, members)| Set::new(&base, members, now)).collect())
+        Ok(sets.into_iter().map(|(_, source, members)| Set::new(source, members, now)).collect())
     }
 
-    fn new(base: &Path, mut members: Vec<Member>, now: Timestamp) -> Set {
+    fn new(source: Source, mut members: Vec<Member>, now: Timestamp) -> Set {
         // The name says which is older; but where all tell their time, time is right and names may be reused.
         members.sort_by(|a, b| b.age.cmp(&a.age));
         if members.iter().all(|member| member.facts.begins.is_some()) {
@@ -76,7 +75,7 @@ impl Set {
         let wall = if begins.is_some_and(|begins| begins > modified) { now } else { modified };
         members.reverse();
         Set {
-            name: if base.as_os_str() == "-" { "stdin".to_owned() } else { base.display().to_string() },
+            source,
             origin: OriginId(0),
             wall,
             waiting: members.into_iter().map(|member| member.path).collect(),
@@ -92,6 +91,12 @@ impl Set {
             self.open = Some(LogFile::open(&next)?);
         }
         Ok(self.open.as_mut())
+    }
+
+    /// The time of the next line, if it has one; `None` when all is read.
+    pub(super) fn next_time(&mut self) -> Result<Option<Option<Timestamp>>, ReplayError> {
+        let (format, limits, wall) = (self.source.format, self.source.line.clone(), self.wall);
+        self.current()?.map(|file| file.next_time(format, &limits, wall)).transpose()
     }
 
     /// The file that is open has been read to its end.

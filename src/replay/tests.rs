@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
+use crate::engine::storm::Collapse;
 
 /// The present, as far as these tests are concerned.
 const NOW: Timestamp = Timestamp(1_795_258_800 * Timestamp::SECOND);
@@ -36,10 +37,14 @@ impl Room {
     }
 }
 
+fn source(path: &Path) -> Source {
+    Source { name: path.display().to_string(), stays: true, ..Source::default() }
+}
+
 /// What comes out: the messages of line records in their order, and all errors.
 fn replay(paths: &[PathBuf]) -> (Replay, Vec<String>, Vec<ReplayError>) {
-    let reading = Reading { collapse: Collapse::Never, ..Reading::default() };
-    let mut replay = Replay::open(paths, reading, Options::default(), NOW).expect("they can be opened");
+    let unfolded = |path: &Path| Source { collapse: Collapse::Never, ..source(path) };
+    let mut replay = Replay::open(paths, unfolded, Options::default(), NOW).expect("they can be opened");
     let (mut messages, mut errors) = (Vec::new(), Vec::new());
     let mut sink = |batch: &Batch| {
         for (_, bytes) in batch.iter() {
@@ -135,7 +140,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_read() {
     let [ReplayError::Io { path, .. }] = errors.as_slice() else { panic!("{errors:?}") };
     assert_eq!(*path, cut);
 
-    let open = |paths: &[PathBuf]| Replay::open(paths, Reading::default(), Options::default(), NOW).err();
+    let open = |paths: &[PathBuf]| Replay::open(paths, source, Options::default(), NOW).err();
     let folder = room.0.path().to_owned();
     let missing = folder.join("missing");
     assert!(matches!(open(&[good.clone(), missing]), Some(ReplayError::Io { action: "open", .. })));
@@ -154,8 +159,7 @@ fn the_clock_is_the_logs_own() {
     let path = room.write("a.log", &text);
     let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_400_000);
     File::options().write(true).open(&path).and_then(|file| file.set_modified(written)).expect("ours");
-    let mut replay =
-        Replay::open(&[path], Reading::default(), Options::default(), NOW).expect("it can be opened");
+    let mut replay = Replay::open(&[path], source, Options::default(), NOW).expect("it can be opened");
     let mut closed = Vec::new();
     let mut sink = |batch: &Batch| {
         for (_, bytes) in batch.iter() {
