@@ -140,7 +140,12 @@ impl Record {
         };
         let (id, kind) = (word(&squall["id"]), word(&squall["kind"]));
         assert_eq!(squall["v"], 1, "{text}");
-        let count = if kind == "line" { Some(1) } else { squall["count"].as_u64() };
+        let count = match kind.as_str() {
+            "line" => Some(1),
+            // It says something about lines that are told elsewhere.
+            "loop" => Some(0),
+            _ => squall["count"].as_u64(),
+        };
         Record {
             seq: id
                 .rsplit('-')
