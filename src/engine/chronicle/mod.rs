@@ -49,6 +49,8 @@ pub struct Chronicle {
     open: HashMap<u64, usize>,
     storms_beyond: u64,
     numbers: Numbers,
+    /// The bucket in which numbers were last looked at, and in how many lines.
+    measured: (usize, u32),
 }
 
 /// What a template is called across evictions: stream, template, and whether its envelopes could not be understood.
@@ -78,6 +80,8 @@ pub struct Row {
     series: Series,
     /// The bucket in which its numbers were last looked at, and how many lines of it.
     measured: (usize, u32),
+    /// Lines without a number.
+    blanks: u8,
 }
 
 /// An episode of folded lines, which is a storm where it has a kind.
@@ -145,6 +149,7 @@ impl Default for Chronicle {
             open: HashMap::new(),
             storms_beyond: 0,
             numbers: Numbers::default(),
+            measured: (0, 0),
         }
     }
 }
@@ -173,6 +178,7 @@ impl Chronicle {
                 last: new.log_time,
                 series: Series::default(),
                 measured: (0, 0),
+                blanks: 0,
             });
             self.by_name.insert(name, row);
             Some(row)
@@ -206,11 +212,15 @@ impl Chronicle {
         if row.failing {
             self.failing.count(span, bucket);
         }
+        if row.blanks >= numbers::BLANKS_MAX {
+            return false;
+        }
         if row.measured.0 != bucket {
             row.measured = (bucket, 0);
         }
         row.measured.1 += 1;
-        row.measured.1 <= numbers::PER_BUCKET
+        let has_room = self.measured.0 != bucket || self.measured.1 < numbers::ALL_PER_BUCKET;
+        row.measured.1 <= numbers::PER_BUCKET && has_room
     }
 
     /// Takes in the numbers of the line that came last: `subject` is the part of `text` that its template was made from,
@@ -218,7 +228,14 @@ impl Chronicle {
     pub fn measure(&mut self, entry: EntryId, text: &[u8], subject: &[u8], slots: &Slots) {
         let row = self.by_entry.get(entry.0 as usize).copied().flatten();
         let (Some(row), Some(span)) = (row, &self.span) else { return };
-        self.numbers.observe(row, Said { text, subject, slots }, span, self.current.1);
+        let bucket = self.current.1;
+        if self.measured.0 != bucket {
+            self.measured = (bucket, 0);
+        }
+        self.measured.1 += 1;
+        if !self.numbers.observe(row, Said { text, subject, slots }, span, bucket) {
+            self.rows[row as usize].blanks += 1;
+        }
     }
 
     #[cold]

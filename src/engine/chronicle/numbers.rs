@@ -1,6 +1,6 @@
 //! Numbers that lines carry, over time: a mean that goes from 20 ms to 281 ms is an incident without a single error.
 //!
-//! In: some lines of each template, at most [`PER_BUCKET`] in a bucket of time. Out: [`Moved`], the numbers that left
+//! In: some lines of each template, at most [`PER_BUCKET`] in a bucket of time and [`ALL_PER_BUCKET`] of all. Out: [`Moved`], the numbers that left
 //! what was normal for them.
 //! What is a number: a field with a numeric value (JSON, logfmt, `key=value`), a variable with a unit behind it
 //! (`took 281 ms`), and `n/m` (`180/200`). Names that are ids or times by convention are left out, and so is what only
@@ -20,6 +20,10 @@ use crate::engine::template::mask::Slots;
 pub const FIELDS_MAX: usize = 512;
 /// Lines of a template that are looked at in each bucket.
 pub const PER_BUCKET: u32 = 16;
+/// Lines of all templates that are looked at in each bucket.
+pub const ALL_PER_BUCKET: u32 = 1_024;
+/// Lines without a number after which a template is not looked at again.
+pub const BLANKS_MAX: u8 = 4;
 /// Parts of the time, whatever it is.
 const PARTS: usize = 24;
 /// Buckets in a part.
@@ -117,29 +121,33 @@ impl Moved {
 }
 
 impl Numbers {
-    /// Takes in the numbers of one line.
-    pub fn observe(&mut self, row: u32, said: Said<'_>, span: &Span, bucket: usize) {
+    /// Takes in the numbers of one line. False when it has none.
+    pub fn observe(&mut self, row: u32, said: Said<'_>, span: &Span, bucket: usize) -> bool {
+        let mut any = false;
         let mut reader = std::mem::take(&mut self.reader);
         let form = reader.read(said.text, &mut |name, value| {
             if !matches!(value.kind, Kind::Number | Kind::Text) || is_id(name) {
                 return;
             }
             if let Some(quantity) = quantity(value.bytes) {
+                any = true;
                 self.take(row, name, quantity, span, bucket);
             }
         });
         self.reader = reader;
         if form != Form::Prose {
-            return;
+            return any;
         }
         for slot in said.slots.as_slice() {
             let mut name = std::mem::take(&mut self.name);
             let (start, end) = (slot.start as usize, slot.end as usize);
             if let Some(quantity) = in_prose(said.subject, start, end, &mut name) {
+                any = true;
                 self.take(row, &name, quantity, span, bucket);
             }
             self.name = name;
         }
+        any
     }
 
     fn take(&mut self, row: u32, name: &[u8], quantity: Quantity<'_>, span: &Span, bucket: usize) {

@@ -427,7 +427,8 @@ impl Watch {
             let limit = found.limit.or(step.attempts.and_then(|before| before.limit));
             step.attempts = Some(attempts::Attempts { limit, ..found });
         }
-        if wording.readings >= READINGS_MAX {
+        let enough = if wording.tells { READINGS_MAX } else { READINGS_IN_VAIN };
+        if wording.readings >= enough {
             let pause = if wording.tells { READ_EVERY } else { i64::MAX };
             wording.read_at = Timestamp(seen.time.0.saturating_add(pause));
         }
@@ -477,7 +478,10 @@ const LASTING_TOGETHER_MIN: f64 = 0.2;
 const COMPANY_GAPS: u16 = 16;
 /// A stream must be seen for longer than this before a loop for its beginning to have been seen.
 const SILENCE_MIN: f64 = 30.0;
-/// Lines of a wording that are read one after the other.
+/// Lines of a wording that are read one after the other, where they tell attempts.
 const READINGS_MAX: u8 = 16;
+/// The same where they tell none: what they say stands in their constant text, so few will do. Where many templates take
+/// turns for few places, reading more took a tenth of all time.
+const READINGS_IN_VAIN: u8 = 3;
 /// Later ones are read once in this many nanoseconds of log time, where they tell attempts.
 const READ_EVERY: i64 = 30 * Timestamp::SECOND;
