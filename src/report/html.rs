@@ -249,7 +249,7 @@ impl Html<'_> {
         let story = self.story;
         write!(
             f,
-            "<h2>Counts</h2><p>{} from {} to {} ({}), {} failing ({}), {} templates.</p><div class=\"scroll\"><table class=\"wide\">\
+            "<h2>Counts</h2><p>{} from {} to {} ({}), {} failing ({}), {} templates and families.</p><div class=\"scroll\"><table class=\"wide\">\
              <tr><th class=\"n\">lines</th><th class=\"n\">share</th><th>first</th><th>line</th><th>last</th></tr>",
             lines(story.lines),
             date_time(story.first),

@@ -102,7 +102,7 @@ impl Text<'_> {
         )?;
         writeln!(
             f,
-            "  {}, {} of them failing ({}), {} templates",
+            "  {}, {} of them failing ({}), {} templates and families",
             lines(story.lines),
             grouped(story.failing.0),
             share(story.failing, story.lines),
