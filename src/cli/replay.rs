@@ -111,17 +111,12 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     meter.clear();
     let ledger = replay.ledger();
     let seconds = clock::now().arrival.since(began.arrival).as_secs_f64();
-    let story = replay.story();
-    let draft = Draft::of(&story);
-    if let Some(path) = &args.report {
-        write_report(path, &args.files, &story, &draft)?;
+    if !json || args.report.is_some() {
+        explain(args, &replay, &mut out)?;
     }
     if json {
         writeln!(out, "{}", serde_json::json!({"ledger": books_as_json(&ledger, seconds)}))?;
     } else {
-        let terminal = io::stdout().is_terminal();
-        let text = Text { story: &story, draft: &draft, width: width(), colour: log::wants_colour(terminal) };
-        write!(out, "{text}")?;
         writeln!(out, "The ledger\n{}", Books(&ledger))?;
     }
     out.flush().context("cannot write to standard output")?;
@@ -129,6 +124,20 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         complain(format_args!("error: {:#}; what was read before is in the figures\n", chain(error)));
     }
     Ok(if broken.is_empty() && ledger.conservation_error == 0 { Exit::Fine } else { Exit::Failed })
+}
+
+/// Writes what happened: the report that was asked for, and, unless scripts read, the text.
+fn explain(args: &Args, replay: &Replay, out: &mut impl Write) -> anyhow::Result<()> {
+    let story = replay.story();
+    let draft = Draft::of(&story);
+    if let Some(path) = &args.report {
+        write_report(path, &args.files, &story, &draft)?;
+    }
+    if !args.json {
+        let colour = log::wants_colour(io::stdout().is_terminal());
+        write!(out, "{}", Text { story: &story, draft: &draft, width: width(), colour })?;
+    }
+    Ok(())
 }
 
 fn load(args: &Args) -> Result<Config, Faults> {

@@ -23,7 +23,6 @@ pub mod template;
 
 use std::collections::HashSet;
 
-use self::chronicle::Chronicle;
 use self::chronicle::story::Story;
 use self::chunk::{Chunk, OriginId};
 use self::core::Core;
@@ -253,12 +252,7 @@ impl Engine {
         self.core.log_clock()
     }
 
-    /// What was remembered of all lines so far, where [`Options::chronicle`] asked for it.
-    pub fn chronicle(&self) -> Option<&Chronicle> {
-        self.core.chronicle()
-    }
-
-    /// The chronicle put in order; an empty story where there is none.
+    /// What was remembered of all lines, put in order; an empty story where [`Options::chronicle`] is off.
     pub fn story(&self) -> Story {
         self.core.story()
     }

@@ -214,7 +214,7 @@ impl Html<'_> {
             )?;
         }
         f.write_str("</table></div>")?;
-        rest(f, story.storms.len())
+        rest(f, story.storms.len() + story.storms_beyond as usize)
     }
 
     fn moved(&self, f: &mut Formatter<'_>) -> fmt::Result {

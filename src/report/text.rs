@@ -163,7 +163,7 @@ impl Text<'_> {
             )?;
             self.line(f, template)?;
         }
-        self.rest(f, story.storms.len(), ROWS)?;
+        self.rest(f, story.storms.len() + story.storms_beyond as usize, ROWS)?;
         writeln!(f)
     }
 

@@ -155,11 +155,6 @@ impl Default for Chronicle {
 }
 
 impl Chronicle {
-    /// The log time of the newest line; `None` before the first one.
-    pub fn last(&self) -> Option<Timestamp> {
-        self.span.map(|_| self.last)
-    }
-
     /// An entry begins. Its first line is counted like every other one, by [`Chronicle::line`].
     pub fn begin(&mut self, new: Newcomer<'_>) {
         let name = (new.stream, new.template, new.parse_error);

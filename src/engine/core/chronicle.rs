@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Clock, Core};
+use crate::engine::chronicle::Newcomer;
 use crate::engine::chronicle::story::{LoopStory, Story};
-use crate::engine::chronicle::{Chronicle, Newcomer};
 use crate::engine::line::Line;
 use crate::engine::template::catalog::{EntryId, Found};
 use crate::units::{Monotonic, Now, Timestamp};
@@ -70,11 +70,6 @@ impl Core {
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.line(None, line.log_time);
         }
-    }
-
-    /// What was remembered of all lines so far, if anything.
-    pub fn chronicle(&self) -> Option<&Chronicle> {
-        self.chronicle.as_deref()
     }
 
     /// The chronicle put in order.
