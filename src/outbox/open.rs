@@ -222,6 +222,11 @@ fn load(directory: &Directory, options: &Options) -> Result<Loaded, Trouble> {
         }
         Found::Strange(why) => return Err(Trouble::Damaged(why.to_owned())),
     }
+    // The file could be opened for writing, so it is its own header that forbids it (byte 18: a version of the format
+    // that SQLite may only read). No squall and no SQLite that we know has written that.
+    if connection.is_readonly("main").map_err(RowError::from).map_err(trouble)? {
+        return Err(Trouble::Damaged("its header forbids writing".to_owned()));
+    }
     let read = || {
         let meta = schema::read_meta(&connection)?;
         if !meta.clean || length(&directory.database()) <= ALWAYS_CHECKED {
