@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{Model, commit, drain, files, last_of, minting, open, put_back, step};
 use crate::engine::record::Batch;
-use crate::outbox::{Loss, Mishap, OpenError, StoreError};
+use crate::outbox::{Loss, Mishap, OpenError, Renewal, StoreError};
 use crate::units::Lines;
 
 const EPOCHS: u64 = 12;
@@ -43,7 +43,10 @@ fn seqs(batch: &Batch) -> Range<u64> {
 fn check(dir: &std::path::Path, model: &Model, what: &str) -> (Vec<Loss>, Vec<Mishap>) {
     let (mut store, recovered) = open(dir);
     let (batches, losses) = drain(&mut store);
-    let told = !recovered.mishaps.is_empty();
+    // A file that was set aside and put back is another file than it was: that says nothing of the damage.
+    let moved = |mishap: &Mishap| matches!(mishap, Mishap::LaneRenewed { why: Renewal::Cloned, .. });
+    let mishaps: Vec<Mishap> = recovered.mishaps.iter().filter(|mishap| !moved(mishap)).cloned().collect();
+    let told = !mishaps.is_empty();
     assert!(recovered.next_seq == model.next_seq() || told, "{what}: {recovered:?}");
     let mut fates = vec![0; model.next_seq() as usize];
     for batch in &batches {
@@ -68,7 +71,7 @@ fn check(dir: &std::path::Path, model: &Model, what: &str) -> (Vec<Loss>, Vec<Mi
     commit(&mut store, &mut after, step(77, 2, 30), 0).expect("there is room");
     store.close().expect("it closes");
     assert_eq!(open(dir).1.changes, after.changes, "{what}");
-    (losses, recovered.mishaps)
+    (losses, mishaps)
 }
 
 #[test]
