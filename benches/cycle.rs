@@ -28,20 +28,23 @@ fn observe(bencher: divan::Bencher, order: &[usize], tags: Tags, prefix: &[&str]
     let texts: Vec<String> = (0..order.len() * prefix.len())
         .map(|at| format!("{}{}", prefix[at % prefix.len()], TEXTS[order[at / prefix.len()]]))
         .collect();
+    // All of them at once: working out which comes next would cost as much as what is measured.
+    let lines: Vec<(usize, &[u8])> = (0..LINES)
+        .map(|line| line % texts.len())
+        .map(|at| (order[at / prefix.len()], texts[at].as_bytes()))
+        .collect();
     let limits = Limits::default();
     let mut loops = Loops::new(limits, storm::Limits::default().pace());
     let mut cycle = Cycle::default();
     let mut time = START;
     bencher.counter(ItemsCount::new(LINES)).bench_local(|| {
-        for line in 0..LINES {
-            let at = line % texts.len();
+        for &(entry, text) in &lines {
             time += Timestamp::SECOND / 15;
-            let entry = order[at / prefix.len()];
             let seen = Seen {
                 entry: EntryId(entry as u32),
                 template: TemplateId(entry as u128),
                 tags,
-                text: texts[at].as_bytes(),
+                text,
                 time: Timestamp(time),
                 arrival: Monotonic((time - START) as u64),
                 is_failing: true,

@@ -88,6 +88,13 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// A line of `step`: all others have seen it, and of them it keeps in mind `others`.
+    #[inline]
+    pub fn see(&mut self, step: usize, others: u16) {
+        self.seen.iter_mut().for_each(|seen| *seen |= 1 << step);
+        self.seen[step] = others;
+    }
+
     /// Forgets some steps.
     pub fn forget(&mut self, steps: u16) {
         self.begun &= !steps;

@@ -98,42 +98,43 @@ impl Watch {
     /// A line of a step.
     #[inline]
     fn advance(&mut self, at: usize, step: usize, seen: &Seen<'_>, shared: &mut Loops) {
-        let (bit, now) = (1u16 << step, seen.time.0);
-        let Step { member_of, tags, .. } = self.steps[step];
+        let member_of = self.steps[step].member_of.map(usize::from);
         // What belongs to an open loop need not be found any more.
         if member_of.is_none() {
             self.support.line(step);
         }
         let lane = &mut self.lanes.list[at];
-        let others = lane.seen[step];
-        lane.seen.iter_mut().for_each(|seen| *seen |= bit);
-        if lane.begun & bit == 0 {
+        if lane.begun >> step & 1 == 0 {
+            lane.see(step, 0);
             return self.begin(at, step, seen);
         }
-        if others & self.support.strong & !bit != 0 {
-            let interval = seconds(now - lane.run_at[step]);
-            let run = std::mem::replace(&mut lane.run[step], 1);
-            lane.seen[step] = 0;
-            lane.run_at[step] = now;
-            if member_of.is_none() {
-                self.support.gap(step, others & !bit, run);
-            }
-            if !self.turn(at, step, interval, seen, shared) {
-                return;
-            }
-        } else {
-            lane.seen[step] = others & !bit;
+        let others = lane.seen[step];
+        if others & self.support.strong == 0 {
+            lane.see(step, others);
             lane.run[step] = lane.run[step].saturating_add(1);
+        } else {
+            lane.see(step, 0);
+            let run = std::mem::replace(&mut lane.run[step], 1);
+            let interval = seconds(seen.time.0 - std::mem::replace(&mut lane.run_at[step], seen.time.0));
+            if let Some(index) = member_of {
+                let Open { is_alone, anchor, .. } = self.loops[index];
+                if !is_alone && usize::from(anchor) == step {
+                    return self.iterate(index, at, step, interval, seen, shared);
+                }
+            } else {
+                self.support.gap(step, others, run);
+                self.turn(at, step, interval, seen, shared);
+            }
         }
         // The turn may have opened a loop.
-        let member_of = self.steps[step].member_of;
+        let Step { member_of, tags, .. } = self.steps[step];
         if tags != 0 && member_of.is_none_or(|index| self.loops[usize::from(index)].is_alone) {
-            let interval = seconds(now - self.lanes.list[at].line_at[step]);
-            self.repeat(at, step, interval, seen, shared);
+            self.repeat(at, step, seen, shared);
         }
     }
 
     /// The first line of a step in a lane.
+    #[cold]
     fn begin(&mut self, at: usize, step: usize, seen: &Seen<'_>) {
         let lane = &mut self.lanes.list[at];
         lane.begun |= 1 << step;
@@ -149,40 +150,32 @@ impl Watch {
         }
     }
 
-    /// Another run of a step: an iteration, where it is the anchor of a loop. False when everything began anew.
-    fn turn(&mut self, at: usize, step: usize, interval: f64, seen: &Seen<'_>, shared: &mut Loops) -> bool {
-        if let Some(index) = self.steps[step].member_of.map(usize::from) {
-            let open = &self.loops[index];
-            if open.is_alone || usize::from(open.anchor) != step {
-                return true;
-            }
-            return self.iterate(index, at, step, interval, seen, shared);
-        }
+    /// Another run of a step that is in no loop.
+    fn turn(&mut self, at: usize, step: usize, interval: f64, seen: &Seen<'_>, shared: &mut Loops) {
         let track = &mut self.steps[step].runs;
         if track.is_led_by(at) && track.sequence.is_broken_by(interval) {
             track.restart(at, seen.time);
-            return true;
+            return;
         }
         track.push(at, interval, seen.time);
         if track.turns >= track.next_look.max(u64::from(shared.limits.iterations_min)) {
             track.next_look = track.turns + (track.turns / 4).clamp(1, 256);
             self.look_for_several(seen, shared);
         }
-        true
     }
 
     /// Another line of a step that is in no loop of several members: an iteration, where it is a loop by itself.
-    fn repeat(&mut self, at: usize, step: usize, interval: f64, seen: &Seen<'_>, shared: &mut Loops) {
+    #[inline]
+    fn repeat(&mut self, at: usize, step: usize, seen: &Seen<'_>, shared: &mut Loops) {
+        let mut interval = seconds(seen.time.0 - self.lanes.list[at].line_at[step]);
         let track = &mut self.steps[step].lines;
-        let mut interval = interval;
         if let Some(before) = track.sequence.newest() {
             // A program that says it twice in one try.
             if interval < REPEAT_MAX && interval < f64::from(before) * REPEAT_SHARE {
                 return;
             }
             let longest = f64::from(track.sequence.longest());
-            let few = track.sequence.count() <= 3;
-            if few && longest < REPEAT_MAX && longest < interval * REPEAT_SHARE {
+            if track.sequence.count() <= 3 && longest < REPEAT_MAX && longest < interval * REPEAT_SHARE {
                 // What came until now was the first try, said several times.
                 let since = track.sequence.since;
                 interval = seconds(seen.time.0 - since.0);
@@ -206,7 +199,8 @@ impl Watch {
         }
     }
 
-    /// An iteration of an open loop. False when it was the first one of another.
+    /// An iteration of an open loop, or the first one of another.
+    #[inline]
     fn iterate(
         &mut self,
         index: usize,
@@ -215,12 +209,11 @@ impl Watch {
         interval: f64,
         seen: &Seen<'_>,
         shared: &mut Loops,
-    ) -> bool {
+    ) {
         let open = &mut self.loops[index];
         if open.is_broken_by(interval) && open.is_broken_by(seconds(seen.time.0 - open.last.0)) {
             self.close(index, ClosedBy::Quiet, shared);
-            self.begin(at, step, seen);
-            return false;
+            return self.begin(at, step, seen);
         }
         let state = &mut self.steps[step];
         let track = if open.is_alone { &mut state.lines } else { &mut state.runs };
@@ -228,7 +221,6 @@ impl Watch {
         if open.iterate(interval, seen.time, seen.arrival) {
             self.tell(index, seen.arrival, shared);
         }
-        true
     }
 
     /// Looks for a loop of several members.
@@ -320,6 +312,7 @@ impl Watch {
     }
 
     /// Tells how a loop stands.
+    #[cold]
     fn tell(&mut self, index: usize, arrival: Monotonic, shared: &mut Loops) {
         let pace = shared.pace;
         self.loops[index].tell(pace, arrival);
@@ -329,6 +322,7 @@ impl Watch {
     }
 
     /// Ends a loop and forgets its members' habits: what comes after a silence begins anew.
+    #[cold]
     fn close(&mut self, index: usize, closed_by: ClosedBy, shared: &mut Loops) {
         shared.news.push(self.view(&self.loops[index], Some(closed_by)));
         let gone = self.loops.remove(index);
