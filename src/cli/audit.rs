@@ -9,8 +9,9 @@ use super::stdio::print;
 use super::{Exit, usage};
 use crate::engine::ledger::Account;
 use crate::outbox::audit::{Audit, AuditError, audit};
-use crate::terminal::{grouped, visible};
+use crate::terminal::visible;
 use crate::units::Timestamp;
+use crate::units::grouped;
 
 /// Check a state directory: do the books balance, is anything missing, what waits.
 ///

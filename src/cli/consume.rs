@@ -25,7 +25,8 @@ use super::{Exit, log, usage};
 use crate::config::{self, Config, KafkaListener, Output, Sources};
 use crate::daemon::clock;
 use crate::dedup::{RecordId, Seen};
-use crate::terminal::{grouped, visible};
+use crate::terminal::visible;
+use crate::units::grouped;
 
 /// Read a topic that squall has written, and print its records.
 ///

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use jiff::SignedDuration;
 
-use crate::terminal::grouped;
 use crate::units::Bytes;
+use crate::units::grouped;
 
 /// Reads `10MiB` (binary), `10MB` (decimal), `10485760`. A letter alone is refused: in `10m` one reader sees 10 MB,
 /// another 10 MiB, and the next key takes it for minutes.

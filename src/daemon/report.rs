@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::deliver::DeliverEnd;
 use crate::engine::ledger::Ledger;
-use crate::terminal::grouped;
+use crate::units::grouped;
 
 /// The end of a run.
 #[derive(Clone, Debug, Default)]

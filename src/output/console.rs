@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::{OutputError, Standing};
 use crate::engine::record::{Batch, Kind, Meta};
-use crate::terminal::{grouped, visible};
+use crate::terminal::visible;
+use crate::units::grouped;
 
 /// How records look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,7 +89,7 @@ pub fn intervals(known: &LoopStory) -> String {
         let at = LEFT + step * view.first.len() as f64;
         let _ =
             write!(svg, r#"<line class="gap" x1="{at:.1}" x2="{at:.1}" y1="{ABOVE}" y2="{:.1}"/>"#, base());
-        let label = format!("{} more", crate::terminal::grouped(skipped));
+        let label = format!("{} more", crate::units::grouped(skipped));
         let _ = write!(svg, r#"<text class="note" x="{:.1}" y="{:.1}">{label}</text>"#, at, base() + 18.0);
     }
     svg.push_str("</svg>");

@@ -9,7 +9,7 @@ use super::{duration, lines, share};
 use crate::engine::chronicle::story::{LoopStory, MovedNumber, StormStory, Story};
 use crate::engine::cycle::backoff::Verdict;
 use crate::engine::cycle::endpoint;
-use crate::terminal::grouped;
+use crate::units::grouped;
 use crate::units::{Lines, Timestamp};
 
 /// How bad it was, as far as a log can tell.

@@ -8,8 +8,9 @@ use super::draft::{Draft, Event, moved_sentence};
 use super::text::rate;
 use super::{chart, date_time, duration, lines, share, short_time};
 use crate::engine::chronicle::story::{LoopStory, Story, Template};
-use crate::terminal::{grouped, visible};
+use crate::terminal::visible;
 use crate::units::Lines;
+use crate::units::grouped;
 
 /// A page.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,9 @@ use super::draft::{Draft, Event, moved_sentence};
 use super::text::{rate, share_chart, sparkline};
 use super::{date_time, lines, share, short_time};
 use crate::engine::chronicle::story::{Story, Template};
-use crate::terminal::{grouped, visible};
+use crate::terminal::visible;
 use crate::units::Lines;
+use crate::units::grouped;
 
 /// A report.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ pub mod text;
 use std::time::Duration;
 
 use crate::engine::chronicle::story::Story;
-use crate::terminal::grouped;
+use crate::units::grouped;
 use crate::units::{Lines, Timestamp};
 
 /// `2026-02-06 00:10:00`, in UTC.

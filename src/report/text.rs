@@ -5,8 +5,9 @@ use std::fmt::{self, Display, Formatter};
 use super::draft::{Draft, Severity, moved_sentence};
 use super::{date_time, duration, lines, share, short_time};
 use crate::engine::chronicle::story::{Chart, Story, Template};
-use crate::terminal::{grouped, visible};
+use crate::terminal::visible;
 use crate::units::Lines;
+use crate::units::grouped;
 
 /// Shows a story.
 #[derive(Clone, Copy, Debug)]

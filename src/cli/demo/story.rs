@@ -11,7 +11,8 @@ use crate::corpus::incident::{FAILED, TIMEOUT};
 use crate::daemon::Standing;
 use crate::daemon::report::{Report, size};
 use crate::engine::ledger::Ledger;
-use crate::terminal::{grouped, visible};
+use crate::terminal::visible;
+use crate::units::grouped;
 
 /// Tells the story on standard output.
 pub(super) struct Story {

@@ -14,8 +14,9 @@ use crate::engine::template::catalog::EntryId;
 use crate::engine::template::family;
 use crate::engine::template::mask::{TemplateId, template_id};
 use crate::engine::template::subject::Subject;
-use crate::terminal::{grouped, visible};
+use crate::terminal::visible;
 use crate::units::Timestamp;
+use crate::units::grouped;
 
 /// All templates of the files.
 pub(super) struct Table {

@@ -9,8 +9,8 @@ use crate::config::quantity::{self, show_size, show_time};
 use crate::config::source::shown;
 use crate::config::suggest::nearest;
 use crate::config::tree::{Entry, Kind, Node, Scalar, Value};
-use crate::terminal::grouped;
 use crate::units::Bytes;
+use crate::units::grouped;
 
 /// Labels of one input or instance.
 const LABELS_MAX: usize = 64;

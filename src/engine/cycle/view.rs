@@ -9,7 +9,7 @@ use super::sequence::{FIRST, Sequence};
 use super::step::Step;
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::template::mask::TemplateId;
-use crate::units::Timestamp;
+use crate::units::{Timestamp, grouped};
 
 /// The name of a loop: equal wherever the same templates make it up. Shown as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -213,19 +213,6 @@ impl fmt::Display for Shown {
             seconds => write!(f, "{seconds:.0} s"),
         }
     }
-}
-
-/// `3,210`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// Intervals from the end that are told.
