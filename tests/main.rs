@@ -8,12 +8,14 @@
 //! | `cli` | the real program on input that ends, and on bad input |
 //! | `fuzz` | laws that hold whatever bytes come in; shared with `cargo fuzz` |
 //! | `daemon` | the real program while it runs: rotation, signals, memory |
+//! | `docker` | the logging driver under a real Docker engine |
 //! | `rig` | lines that say who they are, and the judge of what arrives; used by `broker` |
 //! | `support` | nothing of squall; what the other modules stand on, tested in place |
 
 mod broker;
 mod cli;
 mod daemon;
+mod docker;
 mod fuzz;
 mod golden;
 mod rig;
