@@ -8,6 +8,7 @@
 //! Limits: `templates_max` entries; `memory_max` bytes, above which windows close early.
 //! Only this module calls the stages; a stage uses nothing of another but the type of its output.
 
+pub mod alert;
 pub mod chronicle;
 pub mod chunk;
 pub mod core;

@@ -1,0 +1,4 @@
+//! Stage 6: counts, ratios and numbers over time → alerts, with `for` and resolve.
+
+pub mod rule;
+pub mod template;
