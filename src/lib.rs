@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`terminal`] | | text for people: what would act on a terminal is shown instead |
 //! | [`units`] | | newtypes that everybody may use |
+//! | [`suggest`] | | "did you mean": the known word that is nearest to a wrong one |
 //! | [`input`] | edge | where bytes come from: followed files, pipes |
 //! | [`engine`] | pure | bytes + now → records: frames, lines, templates, storms, loops, the ledger. No I/O, no clock, no threads |
 //! | [`outbox`] | edge | what must survive `kill -9`: positions, open counts, unsent records; one transaction an epoch |
@@ -18,9 +19,10 @@
 //! | [`cli`] | | one file per subcommand |
 //! | [`corpus`] | pure | logs made from seeds, for the demo, tests and benches |
 //!
-//! `engine`, `dedup`, `corpus` and `units` build alone with `--no-default-features`; the rest sits behind the feature `daemon`.
+//! `engine`, `dedup`, `corpus`, `suggest` and `units` build alone with `--no-default-features`; the rest sits behind the feature `daemon`.
 //! Who may use whom is checked by `tests/tidy.rs`.
 
+pub mod suggest;
 pub mod units;
 
 #[cfg(feature = "daemon")]

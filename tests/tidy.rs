@@ -25,16 +25,21 @@ const TOP_LEVEL: &[&str] = &[
 /// The modules under `src/`, each with those that it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("units", &[]),
+    // "Did you mean".
+    ("suggest", &[]),
     // Text as people may see it.
     ("terminal", &[]),
     ("input", &["engine", "units"]),
-    ("engine", &["units"]),
+    ("engine", &["suggest", "units"]),
     ("outbox", &["engine", "units"]),
     ("output", &["engine", "terminal", "units"]),
     ("retention", &["engine", "units"]),
     ("status", &["units"]),
     // The option types that each part defines itself.
-    ("config", &["engine", "input", "outbox", "output", "retention", "status", "terminal", "units"]),
+    (
+        "config",
+        &["engine", "input", "outbox", "output", "retention", "status", "suggest", "terminal", "units"],
+    ),
     (
         "daemon",
         &["config", "engine", "input", "outbox", "output", "retention", "status", "terminal", "units"],
@@ -74,7 +79,7 @@ const STAGES: &[&str] = &[
 ];
 
 /// The modules that know neither a clock nor the world.
-const PURE: &[&str] = &["corpus", "dedup", "engine", "report", "terminal", "units"];
+const PURE: &[&str] = &["corpus", "dedup", "engine", "report", "suggest", "terminal", "units"];
 
 /// The one file that may hold `unsafe` code.
 const UNSAFE: &str = "engine/template/mask/avx2.rs";

@@ -7,8 +7,8 @@
 use super::faults::{Findings, Place};
 use super::interpolate::Environment;
 use super::source::{Source, shown};
-use super::suggest::nearest;
 use super::tree::{self, Entry, Node, Value};
+use crate::suggest::nearest;
 
 /// What begins the name of each variable that sets a key.
 const PREFIX: &str = "SQUALL_";

@@ -13,7 +13,6 @@ mod interpolate;
 mod merge;
 mod quantity;
 mod source;
-mod suggest;
 mod tree;
 
 use std::fs::File;

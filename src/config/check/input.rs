@@ -9,12 +9,12 @@ use super::keys::{Keys, Text};
 use super::multiline;
 use crate::config::faults::Findings;
 use crate::config::source::shown;
-use crate::config::suggest::nearest;
 use crate::config::tree::Entry;
 use crate::config::{Input, InputKind};
 use crate::engine::frame::Format;
 use crate::engine::storm::Collapse;
 use crate::input::tail;
+use crate::suggest::nearest;
 
 const KNOWN: [&str; 10] =
     ["type", "include", "exclude", "roots", "from", "format", "collapse", "labels", "timezone", "multiline"];

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::config::faults::{Findings, Place};
 use crate::config::quantity::{self, show_size, show_time};
 use crate::config::source::shown;
-use crate::config::suggest::nearest;
 use crate::config::tree::{Entry, Kind, Node, Scalar, Value};
+use crate::suggest::nearest;
 use crate::units::Bytes;
 use crate::units::grouped;
 

@@ -5,7 +5,7 @@ const LENGTH_MAX: usize = 64;
 
 /// The known word that `wrong` was probably meant to be. A third of the letters may differ: with more, the answer
 /// would be a guess.
-pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if wrong.len() > LENGTH_MAX {
         return None;
     }
