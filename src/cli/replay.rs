@@ -176,8 +176,8 @@ fn source(path: &Path, settings: &Settings) -> Source {
 }
 
 fn options(config: Config) -> Options {
-    let Config { storm, loops, identity, memory_max, .. } = config;
-    Options { storm, loops, identity, memory_max: Bytes(memory_max.0 / 2), ..Options::default() }
+    let Config { storm, loops, identity, alerts, memory_max, .. } = config;
+    Options { storm, loops, identity, alerts, memory_max: Bytes(memory_max.0 / 2), ..Options::default() }
 }
 
 fn write_report(path: &Path, files: &[PathBuf], story: &Story, draft: &Draft) -> anyhow::Result<()> {

@@ -21,9 +21,12 @@ pub struct Args {
 pub fn main(args: &Args) -> anyhow::Result<Exit> {
     let env = if args.no_environment { Vec::new() } else { environment() };
     match config::load(&Sources { files: args.files.clone(), env, ..Sources::default() }) {
-        Ok((_, warnings)) => {
+        Ok((config, warnings)) => {
             warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
-            print("the config is fine\n")?;
+            match config.alerts.len() {
+                0 => print("the config is fine\n")?,
+                rules => print(&format!("the config is fine; alert rules: {rules}\n"))?,
+            }
             Ok(Exit::Fine)
         }
         Err(faults) => {

@@ -9,6 +9,7 @@
 
 mod check;
 pub mod faults;
+mod inside;
 mod interpolate;
 mod merge;
 mod quantity;
@@ -26,6 +27,7 @@ use jiff::tz::TimeZone;
 pub use self::faults::Faults;
 use self::faults::{Findings, Place, Source, Warning};
 use self::tree::Node;
+use crate::engine::alert::rule::Rule;
 use crate::engine::cycle;
 use crate::engine::frame::Format;
 use crate::engine::line;
@@ -65,6 +67,8 @@ pub struct Config {
     pub storm: storm::Limits,
     /// The limits of loops (`loops`).
     pub loops: cycle::Limits,
+    /// Rules that are evaluated on every line (`alerts`), those of files among them.
+    pub alerts: Arc<[Rule]>,
     /// Memory of the whole process (`budget.memory_max`).
     pub memory_max: Bytes,
     /// Where records go, in the order of the file (`outputs`).
@@ -86,6 +90,7 @@ impl Default for Config {
             line: LineConfig::default(),
             storm: storm::Limits::default(),
             loops: cycle::Limits::default(),
+            alerts: Arc::default(),
             memory_max: Bytes(48 << 20),
             outputs: Vec::new(),
             outbox: Outbox::default(),
@@ -376,7 +381,7 @@ mod tests {
         ];
         assert_eq!(config, want);
         let not_yet = |key: &str| format!("`{key}` is not part of this version yet: it has no effect");
-        assert_eq!(warnings, [not_yet("alerts"), not_yet("status")]);
+        assert_eq!(warnings, [not_yet("status")]);
     }
 
     #[test]

@@ -213,6 +213,7 @@ fn engine(config: &Config, lane: LaneId, changes: Changes, now: Now) -> Result<E
         lane,
         seed: u64::from_ne_bytes(random()?),
         identity: config.identity.clone(),
+        alerts: Arc::clone(&config.alerts),
         ..Options::default()
     };
     let (engine, lost) = Engine::restore(options, changes, now);

@@ -41,15 +41,25 @@ impl<'a> Keys<'a> {
 
     /// The same, for a mapping whose keys the user chooses.
     pub(super) fn open_any(entry: &'a Entry, path: &str, findings: &mut Findings) -> Keys<'a> {
-        let entries = match &entry.node.value {
+        Keys { place: entry.place.clone(), ..Keys::of(&entry.node, path, findings) }
+    }
+
+    /// The keys of a mapping that stands in a list, or at the top of a file.
+    pub(super) fn of(node: &'a Node, path: &str, findings: &mut Findings) -> Keys<'a> {
+        let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
-            _ if entry.node.is_null() => &[],
+            _ if node.is_null() => &[],
+            _ if path.is_empty() => {
+                let message = format!("here must be a mapping (`key: value`), not {}", node.what());
+                findings.fault(node.place.clone(), message);
+                &[]
+            }
             _ => {
-                wrong(&entry.node, path, "a mapping", findings);
+                wrong(node, path, "a mapping", findings);
                 &[]
             }
         };
-        Keys { place: entry.place.clone(), path: path.to_owned(), entries }
+        Keys { place: node.place.clone(), path: path.to_owned(), entries }
     }
 
     /// The keys of the whole config.
@@ -68,7 +78,8 @@ impl<'a> Keys<'a> {
         keys
     }
 
-    fn refuse_unknown(&self, known: &[&str], findings: &mut Findings) {
+    /// Notes every key that is not in `known`.
+    pub(super) fn refuse_unknown(&self, known: &[&str], findings: &mut Findings) {
         for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let file = format!("{}_file", entry.key);
             if known.contains(&file.as_str()) {
@@ -307,6 +318,11 @@ pub(super) fn scalar<'a>(node: &'a Node, kinds: &[Kind]) -> Option<&'a str> {
         Value::Scalar(Scalar { kind, text }) if kinds.contains(kind) => Some(text),
         _ => None,
     }
+}
+
+/// A text, an untyped one, or what YAML takes for a number or truth, as it was written.
+pub(super) fn scalar_text(node: &Node) -> Option<&str> {
+    scalar(node, &[Kind::Bool, Kind::Integer, Kind::Float, Kind::Text, Kind::Untyped])
 }
 
 fn text_of<'a>(node: &'a Node, path: &str, findings: &mut Findings) -> Option<Text<'a>> {

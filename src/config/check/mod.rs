@@ -1,5 +1,6 @@
 //! The tree → a checked [`Config`]. Every fault is noted; none stops the rest from being checked.
 
+mod alerts;
 mod identity;
 mod input;
 mod kafka;
@@ -39,9 +40,8 @@ pub(super) const KNOWN: [&str; 14] = [
     "notify",
 ];
 
-const LATER: [Later; 5] = [
+const LATER: [Later; 4] = [
     later("driver", "{ enabled: false, socket: /run/docker/plugins/squall.sock }"),
-    later("alerts", "{ files: [presets/*.yaml], groups: [] }"),
     later("retention", "{}"),
     later("status", "{ listen: 127.0.0.1:9599, token_file: null }"),
     later("notify", "{}"),
@@ -85,6 +85,7 @@ pub(super) fn check(root: &Node, environment: &Environment, findings: &mut Findi
     config.line = check_line(&keys, findings);
     config.storm = check_storm(&keys, findings);
     config.loops = loops::check(&keys, findings);
+    config.alerts = alerts::check(&keys, environment, findings);
     config.memory_max = check_budget(&keys, config.memory_max, findings);
     config.outbox = check_outbox(&keys, findings);
     config.identity = identity::check(keys.some("instance"), environment, findings);

@@ -31,6 +31,17 @@ pub struct Rule {
     pub annotations: Box<[(Box<str>, Template)]>,
 }
 
+/// Two rules are the same when they were written the same: `when` follows from its text, and compiled patterns cannot be
+/// compared.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Rule) -> bool {
+        (&self.name, &self.group, &self.text) == (&other.name, &other.group, &other.text)
+            && (self.hold, self.keep_firing_for) == (other.hold, other.keep_firing_for)
+            && self.labels == other.labels
+            && self.annotations == other.annotations
+    }
+}
+
 /// What makes a rule true.
 #[derive(Clone, Debug)]
 pub enum When {

@@ -1,5 +1,8 @@
 //! What the engine is made with.
 
+use std::sync::Arc;
+
+use crate::engine::alert::rule::Rule;
 use crate::engine::cycle;
 use crate::engine::record::LaneId;
 use crate::engine::record::identity::Identity;
@@ -27,6 +30,8 @@ pub struct Options {
     pub chronicle: bool,
     /// By which clock deadlines come.
     pub clock: Clock,
+    /// Rules that are evaluated on every line, before anything is folded.
+    pub alerts: Arc<[Rule]>,
 }
 
 /// By which clock windows, episodes and loops end when nothing more is heard of them.
@@ -52,6 +57,7 @@ impl Default for Options {
             identity: Identity::default(),
             chronicle: false,
             clock: Clock::Arrival,
+            alerts: Arc::default(),
         }
     }
 }

@@ -50,7 +50,7 @@ impl Level {
     }
 
     /// The level that a word means in any of the usual logging libraries, in any case.
-    fn from_word(word: &[u8]) -> Option<Level> {
+    pub fn from_word(word: &[u8]) -> Option<Level> {
         let level = match word.to_ascii_lowercase().as_slice() {
             b"trace" | b"trc" | b"trce" | b"verbose" | b"finest" | b"finer" => Level::Trace,
             b"debug" | b"dbg" | b"dbug" | b"debg" | b"fine" => Level::Debug,
