@@ -25,7 +25,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
             warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
             match config.alerts.len() {
                 0 => print("the config is fine\n")?,
-                rules => print(&format!("the config is fine; alert rules: {rules}\n"))?,
+                rules => print(format_args!("the config is fine; alert rules: {rules}\n"))?,
             }
             Ok(Exit::Fine)
         }

@@ -93,6 +93,16 @@ fn a_good_config_is_fine() {
 }
 
 #[test]
+fn presets_are_fine_and_counted() {
+    let folder = folder();
+    let preset = concat!(env!("CARGO_MANIFEST_DIR"), "/config/presets/retry-loop.yaml");
+    std::fs::write(folder.path().join("alerts.yaml"), format!("alerts: {{ files: ['{preset}'] }}")).unwrap();
+    let ended = run(folder.path(), ["validate", "alerts.yaml"]);
+    ended.expect_code(0);
+    assert_eq!(ended.stdout, "the config is fine; alert rules: 2\n");
+}
+
+#[test]
 fn nothing_to_read_is_a_failure_when_it_should_end() {
     #[track_caller]
     fn check(pattern: &str, message: &str) {

@@ -128,7 +128,8 @@ pub fn is_label_name(name: &str) -> bool {
 
 fn unknown(name: &str, span: Range<usize>) -> ParseError {
     let bare = name.trim_start_matches(['$', '.']);
-    let meant = if place(bare, 0..0).is_ok() && bare != name {
+    // A bare name is not bared again, so this goes one deep.
+    let meant = if bare != name && place(bare, 0..0).is_ok() {
         Some(bare)
     } else {
         nearest(bare, KNOWN.iter().copied())

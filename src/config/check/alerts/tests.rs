@@ -82,39 +82,39 @@ fn faults() {
         ],
     );
     check("alerts: {groups: [{name: g, interval: 1m, rules: []}]}", &["1:29 unknown key `interval`"]);
-    check(&group("{alert: A}"), &["1:38 `when` is missing"]);
-    check(&group("{when: 'new_template()'}"), &["1:38 `alert` is missing"]);
-    check(&group("{alert: A, when: [1]}"), &["1:55 `when` must be a text, not a list"]);
-    check(&group("{alert: A, expr: up == 0}"), &["1:49 rules have `when` in place of `expr`"]);
-    check(&group("{record: a, when: new_template(), alert: A}"), &["1:39 there are no recording rules"]);
-    check(&group(&format!("{RULE}, {RULE}")), &["1:94 the group `g` has two rules named `A`"]);
+    check(&group("{alert: A}"), &["1:37 `when` is missing"]);
+    check(&group("{when: 'new_template()'}"), &["1:37 `alert` is missing"]);
+    check(&group("{alert: A, when: [1]}"), &["1:54 `when` must be a text, not a list"]);
+    check(&group("{alert: A, expr: up == 0}"), &["1:48 rules have `when` in place of `expr`"]);
+    check(&group("{record: a, when: new_template(), alert: A}"), &["1:38 there are no recording rules"]);
+    check(&group(&format!("{RULE}, {RULE}")), &["1:92 the group `g` has two rules named `A`"]);
     check(
         &group("{alert: A, when: 'resource(cpu) > 50%'}"),
-        &["1:55 this version cannot measure resources yet, so the rule would never fire"],
+        &["1:54 this version cannot measure resources yet, so the rule would never fire"],
     );
     check(
         &group("{alert: A, when: new_template(), for: 2x}"),
-        &["1:76 `for` must be a time, not the text `2x`"],
+        &["1:75 `for` must be a time, not the text `2x`"],
     );
     check(
         &group("{alert: A, when: 'count() > 1.5 within 1m'}"),
-        &["1:66 `count` is compared with a whole number, as in 10, not the number 1.5"],
+        &["1:65 `count` is compared with a whole number, as in 10, not the number 1.5"],
     );
     check(
         &group("{alert: A, when: new_template(), labels: {a-b: x, alertname: y, c: '{{ value }}'}}"),
         &[
-            "1:80 `a-b` cannot be the name of a label",
-            "1:88 `alertname` cannot be the name of a label",
-            "1:105 a label holds no places",
+            "1:79 `a-b` cannot be the name of a label",
+            "1:87 `alertname` cannot be the name of a label",
+            "1:104 a label holds no places",
         ],
     );
     check(
         &group("{alert: A, when: new_template(), annotations: {a: '{{ labels.x }}', b: 'ä {{ valeu }}'}}"),
-        &["1:88 the rule has no label `x`", "1:115 nothing can be filled in here, did you mean `value`?"],
+        &["1:87 the rule has no label `x`", "1:114 nothing can be filled in here, did you mean `value`?"],
     );
     check(
         &group("{alert: A, when: 'count() > 1 within 1m by stream', labels: {stream: x}}"),
-        &["1:38 a rule that is judged `by stream` gets the label `stream` by itself"],
+        &["1:37 a rule that is judged `by stream` gets the label `stream` by itself"],
     );
 }
 

@@ -171,7 +171,7 @@ fn limits_that_do_not_fit() {
     fails("mean(x) > «5parsecs» within 1m", "unit is unknown");
     fails("count() > 3 x «basline» within 1m", "did you mean `baseline`?");
     fails("count() > «3 baseline» within 1m", "write 3 x baseline");
-    fails("count() > «0 x» baseline within 1m", "above 0");
+    fails("count() > «0 x baseline» within 1m", "above 0");
     fails("resource(«disk») > 5", "expected `cpu` or `memory`");
     fails("resource(memory) > «50%»", "expected a size, as in 2GB, not a share");
     fails("resource(cpu) > «2GB»", "a share of one core");
@@ -223,7 +223,7 @@ fn filters_that_do_not_fit() {
     check("message = «/x/»", "write =~ in front");
     check("message = \"a«\\d»\"", "escape is unknown");
     check("message = «\"»a", "never closed");
-    check("'a' «&»& 'b'", "write `and`");
+    check("'a' «&&» 'b'", "write `and`");
     check("«!» 'b'", "write `not`");
     check("'a' «'b'»", "expected `)`, not a text");
     fails("new_template('a' and «)»", "which lines are meant");
