@@ -117,6 +117,7 @@ impl fmt::Display for Books<'_> {
         row(f, "  unaccounted for", grouped(ledger.conservation_error), "must be 0")?;
         row(f, "templates", grouped(ledger.templates), "")?;
         row(f, "loops", grouped(ledger.loops), "")?;
+        row(f, "alerts", grouped(ledger.alerts), "")?;
         row(f, "records out", grouped(ledger.records_out), &size(ledger.bytes_out.0))
     }
 }
@@ -137,6 +138,7 @@ pub fn books_as_json(ledger: &Ledger, seconds: f64) -> Value {
         "notices": ledger.notices,
         "templates": ledger.templates,
         "loops": ledger.loops,
+        "alerts": ledger.alerts,
         "conservation_error": ledger.conservation_error,
         "seconds": (seconds * 1000.0).round() / 1000.0,
     })

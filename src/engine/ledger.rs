@@ -66,6 +66,8 @@ pub struct Ledger {
     pub templates: u64,
     /// Loops ever opened.
     pub loops: u64,
+    /// Alerts that ever fired.
+    pub alerts: u64,
     /// Summed over the streams, each without its sign so that two errors cannot hide each other.
     pub conservation_error: u64,
 }

@@ -24,6 +24,7 @@ pub mod template;
 
 use std::collections::HashSet;
 
+use self::alert::Episode;
 use self::chronicle::story::Story;
 use self::chunk::{Chunk, OriginId};
 use self::core::Core;
@@ -352,6 +353,11 @@ impl Engine {
     /// The last loops that have closed, the oldest first: as many as [`cycle::Limits::closed_max`] says.
     pub fn loops_closed(&self) -> impl Iterator<Item = (&str, &LoopView)> {
         self.core.loops_closed()
+    }
+
+    /// The last alerts that have fired, the oldest first; while they fire, and after they have resolved.
+    pub fn alerts(&self) -> impl Iterator<Item = Episode> {
+        self.core.alerts()
     }
 
     /// The books, balanced now.

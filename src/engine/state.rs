@@ -102,6 +102,8 @@ pub struct Totals {
     pub templates: u64,
     /// Loops ever opened.
     pub loops: u64,
+    /// Alerts that ever fired.
+    pub alerts: u64,
     /// The number that the next episode gets.
     pub next_episode: u64,
     /// The number that the next window gets.

@@ -231,8 +231,13 @@ pub(super) fn read_changes(connection: &Connection) -> Result<Changes, RowError>
     })?;
     if connection.table_exists(None, TALLY)? {
         each(connection, TALLY, |row| {
-            if row.text()? == LOOPS {
-                changes.totals.loops = row.u64()?;
+            let name = row.text()?;
+            let count = row.u64()?;
+            // A version that knows more may have written others.
+            match name.as_str() {
+                LOOPS => changes.totals.loops = count,
+                ALERTS => changes.totals.alerts = count,
+                _ => {}
             }
             Ok(())
         })?;
@@ -355,12 +360,16 @@ fn write_totals(connection: &Connection, totals: &Totals) -> rusqlite::Result<()
     ];
     let sql = "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     put(connection, sql, &columns)?;
-    let columns = [text(LOOPS), number(totals.loops)];
-    put(connection, "INSERT OR REPLACE INTO tally VALUES (?, ?, ?)", &columns)
+    for (name, count) in [(LOOPS, totals.loops), (ALERTS, totals.alerts)] {
+        let columns = [text(name), number(count)];
+        put(connection, "INSERT OR REPLACE INTO tally VALUES (?, ?, ?)", &columns)?;
+    }
+    Ok(())
 }
 
-/// The name of a count in the table `tally`.
+/// The names of the counts in the table `tally`.
 const LOOPS: &str = "loops";
+const ALERTS: &str = "alerts";
 
 pub(super) fn write_positions(
     connection: &Connection,

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use regex::bytes::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::template::Template;
 use crate::engine::line::level::Level;
@@ -118,7 +119,7 @@ pub enum Measure {
 }
 
 /// What is made of many values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Statistic {
     /// The arithmetic mean.
     Mean,
@@ -170,6 +171,21 @@ pub enum Compare {
     Equal,
     /// `!=`
     Unequal,
+}
+
+impl Compare {
+    /// Whether `value` is so compared with `limit`. Nothing is true of what is not a number.
+    #[inline]
+    pub fn holds(self, value: f64, limit: f64) -> bool {
+        match self {
+            Compare::Above => value > limit,
+            Compare::AtLeast => value >= limit,
+            Compare::Below => value < limit,
+            Compare::AtMost => value <= limit,
+            Compare::Equal => value == limit,
+            Compare::Unequal => value < limit || value > limit,
+        }
+    }
 }
 
 /// Who is judged.

@@ -120,6 +120,7 @@ impl Core {
         totals.next_seq = self.encoder.next_seq();
         (totals.summaries, totals.notices) = (self.summaries, self.notices);
         (totals.templates, totals.loops) = (self.catalog.ever(), self.loops.ever());
+        totals.alerts = self.alerts.ever();
         (totals.next_episode, totals.next_window) = self.storms.next_numbers();
     }
 }

@@ -1,6 +1,6 @@
 //! Loops: which lines they are asked about, and the records of what they say.
 
-use super::{Core, SHARE, StreamId};
+use super::{Core, SHARE, Stream, StreamId};
 use crate::engine::cycle::lexicon::Tags;
 use crate::engine::cycle::{LoopView, Seen};
 use crate::engine::line::Line;
@@ -54,6 +54,7 @@ impl Core {
         cycle.observe(&seen, &mut self.loops);
         if self.loops.has_news() {
             self.tell_news(id);
+            self.judge_loops(now);
         }
     }
 
@@ -64,6 +65,7 @@ impl Core {
         for view in self.loops.take_news(&envelope.key) {
             self.encoder.cycle(envelope, &view);
         }
+        self.alerts.loops_changed();
     }
 
     /// Tells and closes what is due by the arrival clock.
@@ -101,8 +103,7 @@ impl Core {
 
     /// The loops that are open, with the names of their streams.
     pub fn loops(&self) -> impl Iterator<Item = (&str, LoopView)> {
-        let streams = self.streams.iter();
-        streams.flat_map(|stream| stream.cycle.open().map(move |view| (&*stream.envelope.key, view)))
+        self.streams.iter().flat_map(Stream::loops)
     }
 
     /// The last loops that have closed, with the names of their streams.

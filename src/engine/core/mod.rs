@@ -2,6 +2,7 @@
 //!
 //! Invariant: each line that enters [`Core::on_line`] is encoded, or counted in a window or flood, before it returns.
 
+mod alerts;
 mod chronicle;
 mod detail;
 mod family;
@@ -15,11 +16,12 @@ mod unclaimed;
 
 use std::collections::HashSet;
 
+use self::alerts::Watching;
 use self::kept::Told;
 pub use self::options::{Clock, Options};
 use self::unclaimed::Unclaimed;
 use super::chronicle::Chronicle;
-use super::cycle::{Cycle, FromStart, Loops};
+use super::cycle::{Cycle, FromStart, LoopView, Loops};
 use super::frame::IoStream;
 use super::ledger::{Account, Ledger};
 use super::line::{Line, level, multiline};
@@ -51,6 +53,7 @@ pub struct Core {
     catalog: Catalog,
     storms: Storms,
     loops: Loops,
+    alerts: Watching,
     /// Of the source that lines come from now.
     pub(in crate::engine) from_start: FromStart,
     encoder: Encoder,
@@ -89,6 +92,10 @@ struct Stream {
     novelty: Novelty,
     shed: Shed,
     cycle: Cycle,
+    /// A hash of its name.
+    name_hash: u64,
+    /// When its first line was written that this process has seen.
+    began: Option<Timestamp>,
     /// What was last handed out of it.
     told: Option<Told>,
 }
@@ -100,6 +107,11 @@ impl Stream {
             + self.novelty.size()
             + self.shed.size()
             + self.cycle.size()
+    }
+
+    /// Its open loops, with its name.
+    fn loops(&self) -> impl Iterator<Item = (&str, LoopView)> {
+        self.cycle.open().map(|view| (&*self.envelope.key, view))
     }
 
     /// Lines that are counted but not told yet, but for those in windows.
@@ -118,6 +130,7 @@ impl Core {
             catalog: Catalog::new(options.storm.templates_max, options.seed),
             storms: Storms::new(options.storm.clone()),
             loops: Loops::new(options.loops, options.storm.pace()),
+            alerts: Watching::new(&options.alerts, options.seed, options.chronicle),
             from_start: FromStart::default(),
             encoder: Encoder::new(options.lane, 1, options.record_max),
             chronicle: options.chronicle.then(Box::default),
@@ -154,6 +167,8 @@ impl Core {
             novelty: Novelty::new(self.limits.novelty_per_second, self.limits.summary_every),
             shed: Shed::default(),
             cycle: Cycle::default(),
+            name_hash: xxh3_64(key.as_bytes()),
+            began: None,
             told: None,
         };
         if let Some(vacant) = self.vacant.pop() {
@@ -170,6 +185,7 @@ impl Core {
             self.evict(entry, ClosedBy::End);
         }
         self.close_loops(id, ClosedBy::End);
+        self.judge_end(id);
         let stream = &mut self.streams[id.0 as usize];
         self.notices += stream.tell_floods(&mut self.encoder, None);
         if stream.told.take().is_some() {
@@ -184,6 +200,9 @@ impl Core {
     #[inline]
     pub fn on_line(&mut self, id: StreamId, line: &Line<'_>, now: Now) {
         let now = if self.clock == Clock::Log { self.turn_log_clock(line.log_time, now) } else { now };
+        if self.alerts.is_on() {
+            self.judge(id, line, now);
+        }
         if line.lines > 1 {
             return self.on_trace(id, line, now);
         }
@@ -279,6 +298,9 @@ impl Core {
 
     /// The first line of a template in its stream.
     fn on_new(&mut self, id: StreamId, query: Query<'_>, line: &Line<'_>, now: Now) {
+        if self.alerts.is_on() {
+            self.judge_new(id, line, now);
+        }
         let stream = &mut self.streams[id.0 as usize];
         let newcomer = Newcomer {
             text: query.text,
@@ -350,7 +372,8 @@ impl Core {
     pub fn deadline(&self) -> Option<Monotonic> {
         let others =
             self.next_flood.into_iter().chain(self.unclaimed_deadline()).chain(self.loops.deadline());
-        self.storms.deadline().into_iter().chain(others).min()
+        let alerts = self.alerts.deadline(self.clock);
+        self.storms.deadline().into_iter().chain(others).chain(alerts).min()
     }
 
     /// Closes what is over: `SHARE` windows at most, so that the batch stays small. When there are more, the deadline
@@ -367,6 +390,9 @@ impl Core {
         }
         if self.unclaimed_deadline().is_some_and(|due| due <= now.arrival) {
             self.give_up_unclaimed(now);
+        }
+        if self.alerts.is_due(self.clock, now.arrival) {
+            self.judge_silence(now);
         }
     }
 
@@ -423,7 +449,7 @@ impl Core {
     /// Bytes of memory in use.
     pub fn size(&self) -> usize {
         let streams: usize = self.streams.iter().map(Stream::size).sum();
-        self.catalog.size() + self.storms.size() + self.loops.size() + streams + self.unclaimed_size()
+        self.catalog.size() + self.storms.size() + self.loops.size() + self.alerts.size() + streams + self.unclaimed_size()
     }
 
     /// The records made so far.
@@ -449,6 +475,7 @@ impl Core {
             notices: self.notices,
             templates: self.catalog.ever(),
             loops: self.loops.ever(),
+            alerts: self.alerts.ever(),
             ..Ledger::default()
         };
         ledger.add(self.past, Lines(0));

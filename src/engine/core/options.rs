@@ -16,6 +16,8 @@ pub struct Options {
     pub storm: Limits,
     /// The limits of loops.
     pub loops: cycle::Limits,
+    /// The rules of alerts.
+    pub alerts: Arc<[Rule]>,
     /// The most memory that the engine's tables may take.
     pub memory_max: Bytes,
     /// The largest record.
@@ -50,6 +52,7 @@ impl Default for Options {
         Options {
             storm: Limits::default(),
             loops: cycle::Limits::default(),
+            alerts: Arc::default(),
             memory_max: Bytes(24 << 20),
             record_max: Bytes(900_000),
             lane: LaneId(0),

@@ -34,6 +34,7 @@ impl Core {
         (core.summaries, core.notices) = (totals.summaries, totals.notices);
         core.catalog.carry_in(totals.templates);
         core.loops.carry_in(totals.loops);
+        core.alerts.carry_in(totals.alerts);
         core.storms.carry_in(totals.next_episode, totals.next_window);
         core.unclaimed.since = now;
         for state in changes.streams.iter().chain(&missing_streams(&changes)) {
@@ -157,12 +158,13 @@ fn tame(changes: &mut Changes) {
         notices,
         templates,
         loops,
+        alerts,
         next_episode,
         next_window,
         next_seq,
     } = &mut changes.totals;
     account(past);
-    let counts = [bytes_in, bytes_out, summaries, notices, templates, loops];
+    let counts = [bytes_in, bytes_out, summaries, notices, templates, loops, alerts];
     for number in counts.into_iter().chain([next_episode, next_window, next_seq]) {
         *number = (*number).min(u64::MAX / 2);
     }

@@ -329,6 +329,11 @@ impl Encoder {
         self.next_seq += 1;
     }
 
+    /// What a list of texts may take beside a message and the envelope.
+    pub(super) fn texts_max(&self) -> usize {
+        self.record_max.saturating_sub(EXAMPLE_ROOM) / 4
+    }
+
     pub(super) fn raw(&mut self, piece: &[u8]) {
         self.batch.bytes.extend_from_slice(piece);
     }
@@ -351,8 +356,8 @@ impl Encoder {
         self.raw(b"\"");
     }
 
-    /// The id of an episode or window: the lane, a letter that keeps it apart from record ids, and its number.
-    fn mark(&mut self, name: &str, letter: u8, mark: u64) {
+    /// The id of an episode, window or alert: the lane, a letter that keeps it apart from record ids, and its number.
+    pub(super) fn mark(&mut self, name: &str, letter: u8, mark: u64) {
         self.raw(name.as_bytes());
         self.batch.bytes.extend_from_slice(&self.lane_text);
         self.batch.bytes.push(letter);

@@ -3,6 +3,7 @@
 //! A record is encoded once, where it is born, straight into the batch's buffer. Outputs never look into it: what
 //! they need to route it stands beside it in [`Meta`].
 
+mod alert;
 mod cycle;
 pub mod encode;
 pub mod envelope;
@@ -37,6 +38,8 @@ pub enum Kind {
     Notice,
     /// Templates that come in turn, again and again. It stands for no lines.
     Loop,
+    /// A rule of the config begins to be true, or has ceased to be. It stands for no lines.
+    Alert,
 }
 
 impl Kind {
@@ -47,6 +50,7 @@ impl Kind {
             Kind::Summary => "summary",
             Kind::Notice => "notice",
             Kind::Loop => "loop",
+            Kind::Alert => "alert",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The whole engine with a made-up clock: what `accounting.md` promises, case by case.
 
+mod alerts;
 mod family;
 mod loops;
 mod pressure;

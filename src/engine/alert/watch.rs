@@ -1,0 +1,161 @@
+//! One rule and its series: one of all lines, or one a stream.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::matcher::Hit;
+use super::meter::Terms;
+use super::rule::{By, Rule, When};
+use super::series::{Series, Turn};
+use super::template::{Piece, Place};
+use super::{Seen, Trigger};
+use crate::engine::storm::window::shortened;
+use crate::units::{Monotonic, Timestamp};
+
+/// Streams that a rule judges by themselves; the rest are judged together.
+pub const STREAMS_MAX: usize = 1_000;
+/// The stream that people see in the place of those.
+pub(super) const OTHERS: &str = "(others)";
+
+/// A rule at work.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) rule: Rule,
+    pub(super) series: Vec<Judged>,
+    /// The places of the streams in `series`, by the hash of their names.
+    index: HashMap<u64, u32>,
+    /// The place of the streams that found no room.
+    others: Option<u32>,
+    pub(super) trigger: Trigger,
+    wants_message: bool,
+}
+
+/// A series, and whose it is.
+#[derive(Debug)]
+pub(super) struct Judged {
+    /// `None` for all lines together.
+    pub(super) stream: Option<Arc<str>>,
+    pub(super) series: Series,
+    /// The revision that was handed out last.
+    pub(super) told: Option<u64>,
+}
+
+impl Watch {
+    pub(super) fn new(rule: Rule) -> Watch {
+        let trigger = match &rule.when {
+            When::Measured { .. } | When::Absent { .. } => Trigger::Line,
+            When::NewTemplate { .. } => Trigger::NewTemplate,
+            When::Loop { .. } => Trigger::Loop,
+            When::Resource { .. } => Trigger::Never,
+        };
+        let is_message = |piece: &Piece| *piece == Piece::Place(Place::Message);
+        let wants_message = rule.annotations.iter().any(|(_, text)| text.pieces.iter().any(is_message));
+        Watch { rule, series: Vec::new(), index: HashMap::new(), others: None, trigger, wants_message }
+    }
+
+    pub(super) fn is_by_stream(&self) -> bool {
+        matches!(
+            self.rule.when,
+            When::Measured { by: By::Stream, .. } | When::Absent { by: By::Stream, .. }
+        )
+    }
+
+    /// The series of all lines begins, with the first of them or before it.
+    pub(super) fn begin(&mut self, time: Timestamp, arrival: Monotonic, is_guess: bool) {
+        if !self.is_by_stream() && self.series.is_empty() && self.trigger != Trigger::Never {
+            self.push(None, time, arrival, is_guess);
+        }
+    }
+
+    fn push(&mut self, stream: Option<Arc<str>>, time: Timestamp, arrival: Monotonic, is_guess: bool) -> u32 {
+        let mut ever = 0;
+        let terms = terms(&self.rule, &mut ever);
+        let series = Series::new(&terms, time, arrival, is_guess);
+        self.series.push(Judged { stream, series, told: None });
+        self.series.len() as u32 - 1 // at most STREAMS_MAX + 1
+    }
+
+    /// The place of a stream's series, which is made when there is none.
+    pub(super) fn place(&mut self, seen: &Seen<'_>) -> usize {
+        if !self.is_by_stream() {
+            self.begin(seen.time, seen.arrival, false);
+            return 0;
+        }
+        if let Some(place) = self.index.get(&seen.stream_hash) {
+            return *place as usize;
+        }
+        if self.index.len() >= STREAMS_MAX {
+            self.forget_idle();
+        }
+        if self.index.len() < STREAMS_MAX {
+            let place = self.push(Some(Arc::clone(seen.stream)), seen.time, seen.arrival, false);
+            self.index.insert(seen.stream_hash, place);
+            return place as usize;
+        }
+        let others = self.others.unwrap_or_else(|| {
+            let place = self.push(Some(Arc::from(OTHERS)), seen.time, seen.arrival, false);
+            self.others = Some(place);
+            place
+        });
+        others as usize
+    }
+
+    /// Takes in a line that the rule counts.
+    #[inline]
+    pub(super) fn hit(&mut self, hit: Hit, seen: &Seen<'_>, ever: &mut u64, turns: &mut Vec<Turn>) -> usize {
+        let place = self.place(seen);
+        let wants_message = self.wants_message;
+        let Watch { rule, series, .. } = self;
+        let series = &mut series[place].series;
+        if wants_message {
+            series.message.clear();
+            series.message.extend_from_slice(shortened(seen.text));
+        }
+        series.hit(&mut terms(rule, ever), hit, (seen.time, seen.arrival), turns);
+        place
+    }
+
+    /// Drops the series of streams of which nothing is in the window, to make room for others.
+    fn forget_idle(&mut self) {
+        // What was kept of a series stays in the outbox until another takes its name; it says that nothing was there.
+        let names: HashMap<u32, u64> = self.index.drain().map(|(hash, place)| (place, hash)).collect();
+        let others = self.others.take();
+        let (mut place, mut index) = (0, HashMap::new());
+        self.series.retain(|judged| {
+            let old = place;
+            place += 1;
+            let stays = !judged.series.is_idle() || Some(old) == others;
+            if stays {
+                index.insert(old, index.len() as u32);
+            }
+            stays
+        });
+        self.others = others.and_then(|old| index.get(&old).copied());
+        let moved = |(old, hash): (u32, u64)| Some((hash, *index.get(&old)?));
+        self.index = names.into_iter().filter_map(moved).collect();
+    }
+
+    /// Takes back the series of a stream.
+    pub(super) fn take_back(&mut self, stream: Option<(Arc<str>, u64)>, series: Series) {
+        let place = self.series.len() as u32; // at most STREAMS_MAX + 1
+        let is_others = stream.as_ref().is_some_and(|(name, _)| **name == *OTHERS);
+        match &stream {
+            Some(_) if is_others => self.others = Some(place),
+            Some((_, hash)) => drop(self.index.insert(*hash, place)),
+            None => {}
+        }
+        let revision = series.revision;
+        let stream = stream.map(|(name, _)| name);
+        self.series.push(Judged { stream, series, told: Some(revision) });
+    }
+
+    pub(super) fn size(&self) -> usize {
+        let series: usize = self.series.iter().map(|judged| judged.series.size() + 64).sum();
+        size_of::<Watch>() + series + self.index.capacity() * 16
+    }
+}
+
+/// What a series must know of its rule.
+pub(super) fn terms<'r>(rule: &'r Rule, ever: &'r mut u64) -> Terms<'r> {
+    Terms { when: &rule.when, hold: rule.hold, keep: rule.keep_firing_for, ever }
+}

@@ -1,0 +1,169 @@
+//! Alerts: which lines and loops the rules are asked about, and the records of what they say.
+
+use std::sync::Arc;
+
+use super::{Clock, Core, Stream, StreamId, plain};
+use crate::engine::alert::rule::Rule;
+use crate::engine::alert::{Alerts, Episode, Seen};
+use crate::engine::frame::IoStream;
+use crate::engine::line::Line;
+use crate::engine::record::envelope::{Envelope, Place};
+use crate::units::{Monotonic, Now};
+
+/// The rules, if there are any.
+#[derive(Debug)]
+pub(super) struct Watching {
+    /// Boxed, because most have none.
+    pub(super) alerts: Option<Box<Alerts>>,
+    /// Loops have opened, changed or closed since the rules looked at them.
+    loops_changed: bool,
+    /// Firings of earlier processes, where there are no rules now.
+    carried: u64,
+}
+
+/// Episodes that are remembered live, for who asks, and where a report is written.
+const TOLD_LIVE: usize = 64;
+const TOLD_REPORTED: usize = 1_000;
+
+impl Watching {
+    pub(super) fn new(rules: &Arc<[Rule]>, seed: u64, is_reported: bool) -> Watching {
+        let told_max = if is_reported { TOLD_REPORTED } else { TOLD_LIVE };
+        let alerts = (!rules.is_empty()).then(|| Box::new(Alerts::new(rules, seed, told_max)));
+        Watching { alerts, loops_changed: false, carried: 0 }
+    }
+
+    #[inline]
+    pub(super) fn is_on(&self) -> bool {
+        self.alerts.is_some()
+    }
+
+    pub(super) fn loops_changed(&mut self) {
+        self.loops_changed = self.alerts.as_ref().is_some_and(|alerts| alerts.has_loop_rules());
+    }
+
+    pub(super) fn carry_in(&mut self, ever: u64) {
+        match &mut self.alerts {
+            Some(alerts) => alerts.carry_in(ever),
+            None => self.carried = ever,
+        }
+    }
+
+    pub(super) fn ever(&self) -> u64 {
+        self.alerts.as_ref().map_or(self.carried, |alerts| alerts.ever())
+    }
+
+    /// Whether the rules must be asked by `now` although no line comes.
+    pub(super) fn is_due(&self, clock: Clock, now: Monotonic) -> bool {
+        self.loops_changed || self.deadline(clock).is_some_and(|due| due <= now)
+    }
+
+    /// When the rules want to be asked although no line comes. Before the first line, old files have no time.
+    pub(super) fn deadline(&self, clock: Clock) -> Option<Monotonic> {
+        self.alerts.as_ref().filter(|alerts| clock == Clock::Arrival || alerts.has_begun())?.deadline()
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.alerts.as_ref().map_or(0, |alerts| alerts.size())
+    }
+}
+
+impl Core {
+    /// Asks the rules about a line, whatever becomes of it.
+    pub(super) fn judge(&mut self, id: StreamId, line: &Line<'_>, now: Now) {
+        let Some(alerts) = &mut self.alerts.alerts else { return };
+        let stream = &mut self.streams[id.0 as usize];
+        let seen = seen(stream, line, now);
+        if stream.began.is_none() {
+            alerts.on_stream(&seen);
+        }
+        alerts.on_line(&seen);
+        stream.began.get_or_insert(line.log_time);
+        if alerts.has_news() {
+            self.tell_alerts();
+        }
+    }
+
+    /// Asks them about the first line of a template in its stream.
+    pub(super) fn judge_new(&mut self, id: StreamId, line: &Line<'_>, now: Now) {
+        let Some(alerts) = &mut self.alerts.alerts else { return };
+        let stream = &self.streams[id.0 as usize];
+        alerts.on_new(&seen(stream, line, now), stream.began.unwrap_or(line.log_time));
+        if alerts.has_news() {
+            self.tell_alerts();
+        }
+    }
+
+    /// Asks them about the loops that are open now.
+    #[cold]
+    pub(super) fn judge_loops(&mut self, now: Now) {
+        let Some(alerts) = self.alerts.alerts.as_mut().filter(|alerts| alerts.has_loop_rules()) else { return };
+        self.alerts.loops_changed = false;
+        let loops: Vec<_> = self.streams.iter().flat_map(Stream::loops).collect();
+        alerts.on_loops(&loops, now.arrival);
+        drop(loops);
+        if self.alerts.alerts.as_ref().is_some_and(|alerts| alerts.has_news()) {
+            self.tell_alerts();
+        }
+    }
+
+    /// A stream has ended.
+    pub(super) fn judge_end(&mut self, id: StreamId) {
+        let Some(alerts) = &mut self.alerts.alerts else { return };
+        alerts.on_stream_end(&self.streams[id.0 as usize].envelope.key);
+        if alerts.has_news() {
+            self.tell_alerts();
+        }
+    }
+
+    /// Asks them what silence means.
+    #[cold]
+    pub(super) fn judge_silence(&mut self, now: Now) {
+        let Some(alerts) = &mut self.alerts.alerts else { return };
+        alerts.on_deadline(now.arrival, now.wall);
+        if self.alerts.loops_changed || alerts.wants_loops(now.arrival) {
+            self.judge_loops(now);
+        }
+        if self.alerts.alerts.as_ref().is_some_and(|alerts| alerts.has_news()) {
+            self.tell_alerts();
+        }
+    }
+
+    /// Writes down what the rules have said.
+    #[cold]
+    fn tell_alerts(&mut self) {
+        let loops: Vec<_> = self.streams.iter().flat_map(Stream::loops).collect();
+        let Some(alerts) = &mut self.alerts.alerts else { return };
+        for view in alerts.take_news(&loops) {
+            let named = |stream: &&Stream| view.stream.as_deref() == Some(&*stream.envelope.key);
+            match self.streams.iter().find(named) {
+                Some(stream) => self.encoder.alert(&stream.envelope, &view),
+                None => {
+                    let instance = format!("{}/squall", self.identity.node);
+                    let key = view.stream.as_deref().unwrap_or(&instance);
+                    let envelope = Envelope::new(key, IoStream::Unknown, &Place::default(), &self.identity);
+                    self.encoder.alert(&envelope, &view);
+                }
+            }
+        }
+    }
+
+    /// The last alerts that have fired, the oldest first.
+    pub fn alerts(&self) -> impl Iterator<Item = Episode> {
+        self.alerts.alerts.iter().flat_map(|alerts| alerts.episodes())
+    }
+
+    /// The rules of alerts.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.alerts.alerts.iter().flat_map(|alerts| alerts.rules())
+    }
+}
+
+fn seen<'a>(stream: &'a Stream, line: &Line<'a>, now: Now) -> Seen<'a> {
+    Seen {
+        text: plain(line),
+        stream: &stream.envelope.key,
+        stream_hash: stream.name_hash,
+        time: line.log_time,
+        arrival: now.arrival,
+    }
+}

@@ -1,0 +1,253 @@
+//! Alerts through the whole engine: the incidents of `incidents.md`, made by hand, and when their rules fire.
+
+use std::sync::Arc;
+
+use super::{START, World};
+use crate::corpus::incident::Incident;
+use crate::engine::alert::rule::{By, Compare, Field, Filter, Limit, LoopCondition, Measure, Rule, Statistic, When};
+use crate::engine::alert::template::{Piece, Place, Template};
+use crate::engine::alert::tests::{contains, count, matches, rule};
+use crate::engine::chunk::Chunk;
+use crate::engine::frame::Format;
+use crate::engine::storm::window::ClosedBy;
+use crate::engine::{Engine, Options, Source};
+use crate::units::{Lines, Monotonic, Timestamp};
+use std::time::Duration;
+
+fn world(rules: Vec<Rule>) -> World {
+    let mut engine = Engine::new(Options { alerts: Arc::from(rules), ..Options::default() });
+    let source = Source { name: "gateway".into(), format: Format::Docker, ..Source::default() };
+    let origin = engine.open(source);
+    World { engine, origin, offset: 0, arrival: Monotonic(0), records: Vec::new() }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn measured(measure: Measure, compare: Compare, limit: Limit, within: u64) -> When {
+    When::Measured { measure, compare, limit, within: secs(within), by: By::All }
+}
+
+fn number(statistic: Statistic, field: &str, filter: Filter) -> Measure {
+    Measure::Number { statistic, field: Field::Named(field.into()), filter, least: 1 }
+}
+
+impl World {
+    /// (rule, state, seconds since the start) of each alert record.
+    fn alerts(&self) -> Vec<(String, String, f64)> {
+        let row = |record: &&serde_json::Value| {
+            let time: jiff::Timestamp = record["@timestamp"].as_str().expect("a time").parse().expect("a time");
+            let word = |name: &str| record["squall"][name].as_str().expect("a word").to_owned();
+            (word("alert"), word("state"), (time.as_nanosecond() - i128::from(START)) as f64 / 1e9)
+        };
+        self.of("alert").iter().map(row).collect()
+    }
+
+    /// When `rule` came into `state`, in seconds since the start.
+    #[track_caller]
+    fn at(&self, rule: &str, state: &str) -> f64 {
+        let all = self.alerts();
+        let mut found = all.iter().filter(|(name, what, _)| name == rule && what == state);
+        let first = found.next().unwrap_or_else(|| panic!("{rule} is never {state}: {all:?}"));
+        assert!(found.next().is_none(), "{rule} is {state} once: {all:?}");
+        first.2
+    }
+}
+
+#[track_caller]
+fn check_near(at: f64, want: std::ops::RangeInclusive<f64>) {
+    assert!(want.contains(&at), "{at} is not in {want:?}");
+}
+
+#[test]
+fn the_retry_loop_fires_at_the_tenth_time_out_and_resolves_after_the_last() {
+    let text = "WebSocket connection timeout";
+    let mut rule = rule("WebSocketRetryLoop", count(contains(text), 10.0, 60));
+    rule.keep_firing_for = secs(300);
+    rule.labels = [("severity".into(), "P1".into()), ("team".into(), "gateway".into())].into();
+    let pieces = [
+        Piece::Place(Place::Value),
+        Piece::Text(" time-outs of ".into()),
+        Piece::Place(Place::Loop("endpoint".into())),
+        Piece::Text(" in ".into()),
+        Piece::Place(Place::Window),
+    ];
+    rule.annotations = [("summary".into(), Template { pieces: pieces.into() })].into();
+    let mut world = world(vec![rule]);
+    let (mut incident, mut line, mut times) = (Incident::new(1, 4_000, Timestamp(START)), Vec::new(), Vec::new());
+    while let Some(event) = { line.clear(); incident.next_into(&mut line) } {
+        if memchr::memmem::find(&line, text.as_bytes()).is_some() {
+            times.push(event.time.0);
+        }
+    }
+    let file = crate::corpus::incident_file(1, 4_000, Timestamp(START));
+    for bytes in file.chunks(16 * 1024) {
+        world.engine.push(Chunk { origin: world.origin, offset: world.offset, bytes }, world.now());
+        world.offset += bytes.len() as u64;
+        world.collect();
+    }
+    world.wait(3_600);
+    let minute = 60 * Timestamp::SECOND;
+    let tenth = times.windows(10).find(|ten| ten[9] - ten[0] < minute).expect("a storm")[9];
+    let over = times[times.len() - 10] + minute;
+    assert_eq!(world.at("WebSocketRetryLoop", "firing"), (tenth - START) as f64 / 1e9);
+    assert_eq!(world.at("WebSocketRetryLoop", "resolved"), (over + 5 * minute - START) as f64 / 1e9);
+    let record = world.of("alert")[0].clone();
+    let squall = &record["squall"];
+    assert_eq!(record["message"], "[P1] WebSocketRetryLoop firing: 10 time-outs of unknown in 1m");
+    assert_eq!((squall["value"].as_f64(), squall["threshold"].as_f64()), (Some(10.0), Some(10.0)));
+    assert_eq!((&squall["severity"], &squall["window"]), (&"P1".into(), &"1m".into()));
+    assert_eq!(squall["labels"], serde_json::json!({"severity": "P1", "team": "gateway"}));
+    assert_eq!(squall["episode"], format!("{:032x}-a1", 0));
+    assert_eq!(squall["since"], record["@timestamp"]);
+    assert_eq!(world.of("alert")[1]["squall"]["episode"], squall["episode"]);
+    world.finish(ClosedBy::End);
+    assert_eq!(world.engine.ledger().alerts, 1);
+}
+
+#[test]
+fn the_503_spike_fires_when_it_has_lasted() {
+    let rate = Measure::Rate(matches(r"\b503\b"));
+    let mut spike = rule("Http503", measured(rate, Compare::Above, Limit::Value(20.0), 300));
+    spike.hold = secs(120);
+    let mut world = world(vec![spike]);
+    for second in 0..60 {
+        world.line(f64::from(second), "GET /api 200 5 ms");
+    }
+    for tick in 0..30 * 440 {
+        world.line(60.0 + f64::from(tick) / 30.0, &format!("GET /api/{tick} 503 upstream timeout"));
+    }
+    world.wait(900);
+    // 20/s over five minutes are 6,000 lines: reached after 200 s of 30 a second, and then for two minutes.
+    check_near(world.at("Http503", "firing"), 380.0..=380.1);
+    check_near(world.at("Http503", "resolved"), 600.0..=605.0);
+    let since = world.of("alert")[0]["squall"]["since"].as_str().expect("a time").to_owned();
+    assert!(since.starts_with("2026-02-06T00:04:20"), "{since}");
+}
+
+#[test]
+fn slow_without_an_error_is_seen_in_its_numbers() {
+    let all = || number(Statistic::Mean, "responseTime", Filter::All);
+    let baseline = Limit::TimesBaseline(5.0);
+    let p95 = number(Statistic::Percentile(95), "responseTime", Filter::All);
+    let max = number(Statistic::Max, "responseTime", Filter::All);
+    let mut world = world(vec![
+        rule("Slow", measured(all(), Compare::AtLeast, Limit::Value(200.0), 60)),
+        rule("SlowForItself", measured(all(), Compare::Above, baseline, 60)),
+        rule("SlowP95", measured(p95, Compare::AtLeast, Limit::Value(200.0), 60)),
+        rule("SlowMax", measured(max, Compare::AtLeast, Limit::Value(200.0), 60)),
+    ]);
+    for second in 0..1_200 {
+        let slow = (600..900).contains(&second);
+        let took = if slow { 281.76 } else { 20.0 };
+        let text = format!(r#"{{"level":"info","message":"GET /","status":200,"responseTime":{took},"n":{second}}}"#);
+        world.line(f64::from(second), &text);
+    }
+    world.wait(120);
+    check_near(world.at("Slow", "firing"), 640.0..=643.0); // 42 of 60 are slow
+    check_near(world.at("Slow", "resolved"), 917.0..=921.0);
+    check_near(world.at("SlowForItself", "firing"), 617.0..=620.0); // 19 of 60
+    check_near(world.at("SlowP95", "firing"), 602.0..=604.0);
+    check_near(world.at("SlowMax", "firing"), 600.0..=600.0);
+    check_near(world.at("SlowMax", "resolved"), 958.0..=960.0);
+}
+
+#[test]
+fn black_friday_and_the_404s() {
+    let used = regex::bytes::Regex::new(r"active threads (?<used>\d+)/200").expect("a pattern");
+    let threads = Measure::Number {
+        statistic: Statistic::Max,
+        field: Field::Group { pattern: used, group: 1, name: "used".into() },
+        filter: Filter::All,
+        least: 1,
+    };
+    let not_found = Filter::FieldNumber("status".into(), Compare::Equal, 404.0);
+    let requests = Filter::FieldNumber("status".into(), Compare::AtLeast, 0.0);
+    let share = Measure::Ratio { part: not_found, whole: requests, least: 100 };
+    let mut world = world(vec![
+        rule("ThreadsNearlyGone", measured(threads, Compare::AtLeast, Limit::Value(180.0), 60)),
+        rule("NotFound", measured(share, Compare::Above, Limit::Value(0.01), 300)),
+        rule("Resets", count(contains("connection reset by peer"), 5.0, 60)),
+    ]);
+    for second in 0..1_800u32 {
+        let time = f64::from(second);
+        world.line(time, &format!("active threads {}/200", if second < 540 { 20 + second / 4 } else { 200 }));
+        if (660..700).contains(&second) {
+            world.line(time, "read: connection reset by peer");
+        }
+        // Every fortieth request, from 600 s on.
+        let status = if second > 600 && second % 4 == 0 { 404 } else { 200 };
+        for request in 0..10 {
+            let status = if request == 0 { status } else { 200 };
+            world.line(time, &format!("method=GET path=/f/{request} status={status}"));
+        }
+    }
+    assert_eq!(world.at("ThreadsNearlyGone", "firing"), 540.0);
+    assert_eq!(world.at("Resets", "firing"), 664.0);
+    assert_eq!(world.at("Resets", "resolved"), 755.0); // four are left when that of 695 s has gone
+    // Of 3,000 requests 30 are allowed: the 31st comes at 604 + 30 * 4.
+    check_near(world.at("NotFound", "firing"), 724.0..=729.0);
+}
+
+#[test]
+fn what_does_not_come_is_missed_and_what_is_new_is_told() {
+    let absent = When::Absent { filter: contains("heartbeat"), during: secs(60), by: By::All };
+    let news = When::NewTemplate { filter: Filter::All };
+    let mut world = world(vec![rule("Silent", absent), rule("News", news)]);
+    for second in (0..=200).step_by(10) {
+        world.line(f64::from(second), &format!("heartbeat {second}"));
+    }
+    world.line(205.0, "something else altogether");
+    assert_eq!(world.at("News", "firing"), 205.0);
+    world.wait(50);
+    assert_eq!(world.alerts().len(), 1, "not yet");
+    world.wait(70);
+    assert_eq!(world.at("Silent", "firing"), 260.0);
+    assert_eq!(world.at("News", "resolved"), 265.0);
+    world.line(400.0, "heartbeat 400");
+    assert_eq!(world.at("Silent", "resolved"), 400.0);
+}
+
+#[test]
+fn what_never_came_is_missed_from_the_start() {
+    let absent = When::Absent { filter: contains("heartbeat"), during: secs(60), by: By::All };
+    let mut world = world(vec![rule("Silent", absent)]);
+    assert_eq!(world.engine.deadline(), Some(Monotonic(0)), "it wants to know what time it is");
+    world.wait(1);
+    world.wait(59);
+    assert_eq!(world.alerts(), []);
+    world.wait(1);
+    assert_eq!(world.alerts().len(), 1);
+}
+
+#[test]
+fn a_loop_that_is_open_fires_until_it_closes() {
+    let conditions = [
+        LoopCondition::Verdict(["none".into()].into()),
+        LoopCondition::Iterations(Compare::AtLeast, 10),
+    ];
+    let mut world = world(vec![rule("Loop", When::Loop { conditions: conditions.into() })]);
+    for iteration in 0..100 {
+        let time = f64::from(iteration) * 0.25;
+        world.line(time, "connection to db refused");
+        world.line(time + 0.1, "retrying at once");
+        world.arrival = world.arrival + Duration::from_millis(250);
+    }
+    check_near(world.at("Loop", "firing"), 2.4..=4.0);
+    world.wait(600);
+    check_near(world.at("Loop", "resolved"), 25.0..=700.0);
+    assert_eq!(world.of("loop").last().map(|record| record["squall"]["state"].clone()), Some("closed".into()));
+}
+
+#[test]
+fn rules_see_what_is_folded_and_hide_nothing() {
+    let mut world = world(vec![rule("R", count(contains("timeout"), 1_000.0, 60))]);
+    for tick in 0..2_000 {
+        world.line(f64::from(tick) * 0.01, &format!("timeout {tick}"));
+    }
+    assert!(world.verbatim() < 100, "it is a storm");
+    assert_eq!(world.at("R", "firing"), 9.99);
+    world.finish(ClosedBy::End);
+    assert_eq!(world.engine.ledger().lines_in, Lines(2_000));
+}
