@@ -25,11 +25,14 @@ pub struct Epoch {
 impl Epoch {
     /// Whether there is nothing to send and nothing to remember.
     pub fn is_empty(&self) -> bool {
-        let Changes { streams, streams_gone, episodes, episodes_gone, totals: _ } = &self.changes;
+        let Changes { streams, streams_gone, episodes, episodes_gone, alerts, alerts_gone, totals: _ } =
+            &self.changes;
         let unchanged = streams.is_empty()
             && streams_gone.is_empty()
             && episodes.is_empty()
             && episodes_gone.is_empty()
+            && alerts.is_empty()
+            && alerts_gone.is_empty()
             && self.positions.is_empty()
             && self.positions_gone.is_empty();
         unchanged && self.batch.is_empty() && self.told.is_empty()

@@ -2,7 +2,8 @@
 //! a made-up clock.
 //!
 //! A line is born, judged and counted here, on one thread, in warm cache:
-//! chunk → [`frame`] → [`mod@line`] → [`template`] → [`storm`] → [`cycle`] → [`record`], with the [`ledger`] beside it.
+//! chunk → [`frame`] → [`mod@line`] → [`template`] → [`storm`] → [`cycle`] → [`record`], with the [`ledger`] beside it and
+//! every line shown to [`alert`] before anything is folded.
 //! Invariant: every accepted line is in exactly one record or in a window that is still open.
 //! What must survive a `kill -9` is handed out as plain data ([`state`]), and an engine can be rebuilt from it.
 //! Limits: `templates_max` entries; `memory_max` bytes, above which windows close early.

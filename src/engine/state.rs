@@ -24,6 +24,11 @@ pub struct Changes {
     pub episodes: Vec<EpisodeState>,
     /// Episodes that have ended.
     pub episodes_gone: Vec<EpisodeKey>,
+    /// What the rules of alerts measure and how they stand, where that has changed; each replaces what was known under
+    /// its key.
+    pub alerts: Vec<AlertState>,
+    /// Series of rules that are over.
+    pub alerts_gone: Vec<AlertKey>,
     /// What belongs to no stream.
     pub totals: Totals,
 }
@@ -35,6 +40,8 @@ impl Changes {
         self.streams_gone.clear();
         self.episodes.clear();
         self.episodes_gone.clear();
+        self.alerts.clear();
+        self.alerts_gone.clear();
     }
 }
 
@@ -82,6 +89,26 @@ pub struct EpisodeState {
     /// When the last one was.
     pub last: Timestamp,
     /// Texts, extremes, rates, deadlines, values seen.
+    pub detail: Vec<u8>,
+}
+
+/// Which series of which rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AlertKey {
+    /// The rule's group.
+    pub group: String,
+    /// Its name.
+    pub rule: String,
+    /// The stream's name; empty where all lines are judged together.
+    pub stream: String,
+}
+
+/// What survives of a rule: of all lines, or of one stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AlertState {
+    /// Which.
+    pub key: AlertKey,
+    /// Its window, how it stands, its clock.
     pub detail: Vec<u8>,
 }
 

@@ -44,11 +44,13 @@ fn code(kind: Kind) -> u8 {
         Kind::Summary => 1,
         Kind::Notice => 2,
         Kind::Loop => 3,
+        Kind::Alert => 4,
     }
 }
 
 fn kind(code: u8) -> Option<Kind> {
-    [Kind::Line, Kind::Summary, Kind::Notice, Kind::Loop].into_iter().find(|&kind| self::code(kind) == code)
+    let kinds = [Kind::Line, Kind::Summary, Kind::Notice, Kind::Loop, Kind::Alert];
+    kinds.into_iter().find(|&kind| self::code(kind) == code)
 }
 
 /// What stands beside the messages.

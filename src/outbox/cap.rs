@@ -95,14 +95,22 @@ impl Cost {
     /// The cost of committing `epoch`, whose records take `blob` bytes, into a database of `pages` pages.
     pub(super) fn of(epoch: &Epoch<'_>, blob: usize, pages: u64) -> Cost {
         let changes = epoch.changes;
-        let rows = changes.streams.len() + changes.episodes.len() + epoch.positions.len() + epoch.told.len();
-        let gone = changes.streams_gone.len() + changes.episodes_gone.len() + epoch.positions_gone.len();
+        let rows = changes.streams.len() + changes.episodes.len() + changes.alerts.len();
+        let rows = rows + epoch.positions.len() + epoch.told.len();
+        let gone = changes.streams_gone.len() + changes.episodes_gone.len() + changes.alerts_gone.len();
+        let gone = gone + epoch.positions_gone.len();
         let streams = changes.streams.iter().map(|stream| stream.key.len() + stream.detail.len());
         let episodes = changes.episodes.iter().map(|episode| episode.key.stream.len() + episode.detail.len());
+        let alerts = changes.alerts.iter().map(|alert| {
+            let key = &alert.key;
+            key.group.len() + key.rule.len() + key.stream.len() + alert.detail.len()
+        });
         let paths = |position: &crate::engine::state::Position| {
             position.path.as_os_str().len() + position.source.as_os_str().len()
         };
-        let texts = streams.chain(episodes).chain(epoch.positions.iter().map(paths)).sum::<usize>() as u64;
+        let texts =
+            streams.chain(episodes).chain(alerts).chain(epoch.positions.iter().map(paths)).sum::<usize>()
+                as u64;
         let (rows, gone) = (rows as u64, gone as u64);
         // A leaf of a tree is at least half full. A long text has pages of its own, the last of them partly filled.
         let state = 2 * (texts + rows * ROW) / PAGE + u64::from(rows > 0) * TREES;

@@ -10,10 +10,12 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::schema::TALLY;
+use super::schema::{ALERT, TALLY};
 use crate::engine::ledger::Account;
 use crate::engine::record::LaneId;
-use crate::engine::state::{Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState, Totals};
+use crate::engine::state::{
+    AlertKey, AlertState, Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState, Totals,
+};
 use crate::engine::template::mask::TemplateId;
 use crate::units::{Lines, Timestamp};
 
@@ -234,11 +236,19 @@ pub(super) fn read_changes(connection: &Connection) -> Result<Changes, RowError>
             let name = row.text()?;
             let count = row.u64()?;
             // A version that knows more may have written others.
-            match name.as_str() {
+            match name {
                 LOOPS => changes.totals.loops = count,
                 ALERTS => changes.totals.alerts = count,
                 _ => {}
             }
+            Ok(())
+        })?;
+    }
+    if connection.table_exists(None, ALERT)? {
+        each(connection, ALERT, |row| {
+            let (group, rule) = (row.text()?.to_owned(), row.text()?.to_owned());
+            let key = AlertKey { group, rule, stream: row.text()?.to_owned() };
+            changes.alerts.push(AlertState { key, detail: row.blob()?.to_vec() });
             Ok(())
         })?;
     }
@@ -308,6 +318,14 @@ pub(super) fn write_changes(connection: &Connection, changes: &Changes) -> rusql
     for EpisodeKey { stream, template, parse_error } in &changes.episodes_gone {
         let sql = "DELETE FROM episode WHERE stream = ? AND template = ? AND parse_error = ?";
         connection.prepare_cached(sql)?.execute((stream, template.to_string(), parse_error))?;
+    }
+    for AlertKey { group, rule, stream } in &changes.alerts_gone {
+        let sql = "DELETE FROM alert WHERE rule_group = ? AND rule = ? AND stream = ?";
+        connection.prepare_cached(sql)?.execute((group, rule, stream))?;
+    }
+    for AlertState { key, detail } in &changes.alerts {
+        let columns = [text(&key.group), text(&key.rule), text(&key.stream), ValueRef::Blob(detail)];
+        put(connection, "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?)", &columns)?;
     }
     for stream in &changes.streams {
         let [received, verbatim, summarised, noticed] = account(stream.account);

@@ -15,7 +15,7 @@ use super::rows::{self, Reader, RowError};
 pub(super) const FORMAT: u32 = 1;
 
 /// The tables, each with the statement that makes it and the columns of its key.
-pub(super) const TABLES: [(&str, &str, &[&str]); 10] = [
+pub(super) const TABLES: [(&str, &str, &[&str]); 11] = [
     // One row: which store this is, and how it was left.
     (
         "meta",
@@ -97,11 +97,21 @@ pub(super) const TABLES: [(&str, &str, &[&str]); 10] = [
          STRICT, WITHOUT ROWID",
         &["name"],
     ),
+    // What the rules of alerts measure and how they stand. `stream` is empty where all lines are judged together.
+    (
+        ALERT,
+        "CREATE TABLE alert (rule_group TEXT NOT NULL, rule TEXT NOT NULL, stream TEXT NOT NULL, \
+         detail BLOB NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (rule_group, rule, stream)) \
+         STRICT, WITHOUT ROWID",
+        &["rule_group", "rule", "stream"],
+    ),
 ];
 
-/// The table that the first stores do not have. It is made when such a store is opened; versions that do not know it pass
-/// over it, so the format is the same.
+/// The tables that the first stores do not have. They are made when such a store is opened; versions that do not know them
+/// pass over them, so the format is the same.
 pub(super) const TALLY: &str = "tally";
+pub(super) const ALERT: &str = "alert";
+const LATER: [&str; 2] = [TALLY, ALERT];
 
 /// What a database turned out to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -146,8 +156,8 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Makes the tables that a store of an earlier version does not have.
 pub(super) fn complete(connection: &Connection) -> rusqlite::Result<()> {
-    for (_, sql, _) in TABLES.into_iter().filter(|(name, ..)| *name == TALLY) {
-        if !connection.table_exists(None, TALLY)? {
+    for (name, sql, _) in TABLES.into_iter().filter(|(name, ..)| LATER.contains(name)) {
+        if !connection.table_exists(None, name)? {
             connection.execute_batch(sql)?;
         }
     }
@@ -176,7 +186,7 @@ pub(super) fn look(connection: &Connection) -> rusqlite::Result<Found> {
                 row.get(0)
             })
             .optional()?;
-        let is_older = sql.is_none() && name == TALLY;
+        let is_older = sql.is_none() && LATER.contains(&name);
         if sql.as_deref() != Some(want) && !is_older {
             return Ok(Found::Strange("a table is missing or is not as it was made"));
         }

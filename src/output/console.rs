@@ -92,6 +92,7 @@ fn human(meta: &Meta, stream: &str, record: &[u8], form: Form) -> String {
     let level = match meta.kind {
         Kind::Notice => Cow::from("NOTICE"),
         Kind::Loop => Cow::from("LOOP"),
+        Kind::Alert => Cow::from("ALERT"),
         Kind::Line | Kind::Summary => Cow::from(text("/log/level").to_uppercase()),
     };
     let mut line = String::with_capacity(record.len());

@@ -254,6 +254,12 @@ fn timeline(story: &Story) -> Vec<Event> {
     for moved in story.moved.iter().take(MOVED_TOLD) {
         events.push(event(moved.time, &moved_sentence(moved), None));
     }
+    for episode in story.alerts.iter().flat_map(|alerts| &alerts.fired).take(ALERTS_TOLD) {
+        events.push(event(episode.view.at, &format!("alert {}", episode.view.message()), None));
+        events.extend(
+            episode.resolved.map(|at| event(at, &format!("alert {} resolved", episode.view.name), None)),
+        );
+    }
     events.sort_by_key(|event| event.time);
     events
 }
@@ -271,6 +277,7 @@ fn endpoints(story: &Story) -> Vec<String> {
     all
 }
 
+const ALERTS_TOLD: usize = 20;
 const LOOPS_TOLD: usize = 5;
 const MOVED_TOLD: usize = 5;
 const NEW_TOLD: usize = 15;

@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::alerts::{Row, beyond, silent};
 use super::draft::{Draft, Event, moved_sentence};
 use super::text::rate;
 use super::{chart, date_time, duration, lines, share, short_time};
@@ -56,6 +57,7 @@ impl Display for Html<'_> {
         self.summary(f)?;
         self.plots(f)?;
         self.timeline(f)?;
+        self.alerts(f)?;
         self.loops(f)?;
         self.storms(f)?;
         self.moved(f)?;
@@ -132,6 +134,31 @@ impl Html<'_> {
             f.write_str("</td></tr>")?;
         }
         f.write_str("</table></div>")
+    }
+
+    fn alerts(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Some(alerts) = &self.story.alerts else { return Ok(()) };
+        f.write_str("<h2>Alerts</h2>")?;
+        if !alerts.fired.is_empty() {
+            f.write_str(
+                "<div class=\"scroll\"><table class=\"wide\"><tr><th>alert</th><th>fired (UTC)</th><th>resolved</th><th>how</th></tr>",
+            )?;
+            for episode in alerts.fired.iter().take(ROWS) {
+                let Row { name, fired, resolved, how } = Row::of(episode);
+                write!(
+                    f,
+                    "<tr><td>{}</td><td class=\"t\">{fired}</td><td>{resolved}</td><td>{}</td></tr>",
+                    Escaped(&name),
+                    Escaped(&how)
+                )?;
+            }
+            f.write_str("</table></div>")?;
+            rest(f, alerts.fired.len())?;
+        }
+        for sentence in beyond(alerts).into_iter().chain(silent(alerts)) {
+            write!(f, "<p class=\"soft\">{}.</p>", Escaped(&sentence))?;
+        }
+        Ok(())
     }
 
     fn loops(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::alerts::{Row, beyond, silent};
 use super::draft::{Draft, Event, moved_sentence};
 use super::text::{rate, share_chart, sparkline};
 use super::{date_time, lines, share, short_time};
@@ -83,6 +84,7 @@ impl Display for Markdown<'_> {
             writeln!(f, "| {} | {}{text} |", date_time(*time), Plain(what))?;
         }
         writeln!(f)?;
+        self.alerts(f)?;
         self.loops(f)?;
         self.storms(f)?;
         if !story.moved.is_empty() {
@@ -114,6 +116,28 @@ impl Markdown<'_> {
         writeln!(f, "failing  {}", sparkline(failing, WIDTH))?;
         writeln!(f, "share    {}", sparkline(&share_chart(failing, &story.volume), WIDTH))?;
         writeln!(f, "         {} to {}\n```\n", date_time(story.first), date_time(story.last))
+    }
+
+    fn alerts(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Some(alerts) = &self.story.alerts else { return Ok(()) };
+        writeln!(f, "## Alerts\n")?;
+        if !alerts.fired.is_empty() {
+            writeln!(f, "| alert | fired (UTC) | resolved | how |\n| --- | --- | --- | --- |")?;
+        }
+        for episode in alerts.fired.iter().take(ROWS) {
+            let Row { name, fired, resolved, how } = Row::of(episode);
+            writeln!(f, "| {} | {fired} | {resolved} | {} |", Plain(&name), Plain(&how))?;
+        }
+        if !alerts.fired.is_empty() {
+            writeln!(f)?;
+        }
+        if alerts.fired.len() > ROWS {
+            writeln!(f, "… and {} more.\n", grouped((alerts.fired.len() - ROWS) as u64))?;
+        }
+        for sentence in beyond(alerts).into_iter().chain(silent(alerts)) {
+            writeln!(f, "{}.\n", Plain(&sentence))?;
+        }
+        Ok(())
     }
 
     fn loops(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 //! In: a [`Story`], plain data. Out: text. Text from the log is escaped in each of them, as each needs it.
 //! Not here: what happened (`engine::chronicle`).
 
+mod alerts;
 pub mod chart;
 pub mod draft;
 pub mod html;

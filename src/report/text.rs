@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::alerts::{Row, beyond, silent};
 use super::draft::{Draft, Severity, moved_sentence};
 use super::{date_time, duration, lines, share, short_time};
 use crate::engine::chronicle::story::{Chart, Story, Template};
@@ -36,6 +37,7 @@ impl Display for Text<'_> {
         self.verdict(f)?;
         self.summary(f)?;
         self.over_time(f)?;
+        self.alerts(f)?;
         self.loops(f)?;
         self.storms(f)?;
         self.moved(f)?;
@@ -49,6 +51,22 @@ impl Text<'_> {
         let (severity, draft) = (self.draft.severity, self.draft);
         let (on, off) = self.style(if severity >= Severity::P2 { "\x1b[1;31m" } else { "\x1b[1m" });
         writeln!(f, "{on}{}{off} (a guess: {})\n", severity.as_str(), visible(&draft.reasons.join("; ")))
+    }
+
+    fn alerts(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Some(alerts) = &self.story.alerts else { return Ok(()) };
+        self.title(f, "Alerts")?;
+        for episode in alerts.fired.iter().take(ROWS) {
+            let Row { name, fired, resolved, how } = Row::of(episode);
+            let (on, off) = self.style("\x1b[1;31m");
+            writeln!(f, "  {on}{}{off}", visible(&name))?;
+            writeln!(f, "    fired {fired}, resolved {resolved}, {}", visible(&how))?;
+        }
+        self.rest(f, alerts.fired.len(), ROWS)?;
+        for sentence in beyond(alerts).into_iter().chain(silent(alerts)) {
+            writeln!(f, "  {}", visible(&sentence))?;
+        }
+        writeln!(f)
     }
 
     fn loops(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -87,6 +87,7 @@ impl Readback {
                 self.told_loop = Some(record);
                 return Ok(());
             }
+            Some("alert") => return Ok(()),
             other => bail!("a record of an unknown kind: {other:?}"),
         }
         if self.first.len() < SHOWN {

@@ -284,9 +284,7 @@ impl Use {
             Want::Line => (1.0, Unit::None),
             Want::Part(part) => (f64::from(u8::from(part.lets(asked, names, scratch))), Unit::Share),
             Want::Named(name) => number(scratch.field(names, asked.text, *name)?)?,
-            Want::Group(pattern, group) => {
-                number(pattern.captures(asked.text)?.get(*group)?.as_bytes())?
-            }
+            Want::Group(pattern, group) => number(pattern.captures(asked.text)?.get(*group)?.as_bytes())?,
         };
         Some(Hit { rule: self.rule, value, unit })
     }
@@ -377,9 +375,7 @@ impl Builder {
             Filter::Stream(text) => Node::Stream(text.clone()),
             Filter::Level(compare, level) => Node::Level(*compare, *level),
             Filter::FieldText(name, text) => Node::FieldText(self.name(name), text.clone()),
-            Filter::FieldNumber(name, compare, limit) => {
-                Node::FieldNumber(self.name(name), *compare, *limit)
-            }
+            Filter::FieldNumber(name, compare, limit) => Node::FieldNumber(self.name(name), *compare, *limit),
             Filter::And(parts) => Node::And(parts.iter().map(|part| self.node(part)).collect()),
             Filter::Or(parts) => Node::Or(parts.iter().map(|part| self.node(part)).collect()),
             Filter::Not(part) => Node::Not(Box::new(self.node(part))),

@@ -297,7 +297,11 @@ fn measured(measure: &Measure, kind: &mut Kind, within: Duration, time: Timestam
             (whole >= (*least).max(1) as f64).then(|| part / whole)
         }
         (Measure::Number { least, .. }, Kind::Numbers(numbers)) => {
-            if numbers.count() < *least { None } else { numbers.value() }
+            if numbers.count() < *least {
+                None
+            } else {
+                numbers.value()
+            }
         }
         _ => None,
     }

@@ -11,6 +11,7 @@
 //! not true; before there are five, it says nothing. What is `below` says nothing before a whole window has passed.
 //! Not here: how an alert looks on the wire (`engine::record`); who is told of it; what a container uses.
 
+pub mod kept;
 mod matcher;
 mod meter;
 mod numbers;
@@ -26,8 +27,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::matcher::{Hit, Matcher};
 pub use self::matcher::Unit;
+use self::matcher::{Hit, Matcher};
 use self::rule::{LoopCondition, Rule, When};
 use self::series::{State, Turn};
 pub use self::view::{AlertView, span};
@@ -206,7 +207,9 @@ impl Alerts {
         let Alerts { watches, news, turns, ever, .. } = self;
         for (index, watch) in watches.iter_mut().enumerate() {
             let When::Loop { conditions } = &watch.rule.when else { continue };
-            let meant = loops.iter().filter(|(_, view)| conditions.iter().all(|condition| condition.is_true_of(view)));
+            let meant = loops
+                .iter()
+                .filter(|(_, view)| conditions.iter().all(|condition| condition.is_true_of(view)));
             let value = meant.max_by_key(|(_, view)| view.started).map(|(_, view)| view.iterations as f64);
             let Watch { rule, series, .. } = watch;
             let Some(judged) = series.first_mut() else { continue };
@@ -264,6 +267,9 @@ impl Alerts {
     /// What is to be told, in order. `loops` are the open ones, for what annotations say of them.
     pub fn take_news(&mut self, loops: &[(&str, LoopView)]) -> Vec<AlertView> {
         let news = std::mem::take(&mut self.news);
+        for news in &news {
+            self.watches[news.rule as usize].has_fired = true;
+        }
         let views: Vec<AlertView> = news.iter().map(|news| self.view(news, loops)).collect();
         for view in &views {
             self.remember(view);
@@ -271,6 +277,7 @@ impl Alerts {
         views
     }
 
+    /// How a piece of news is told.
     fn view(&self, news: &News, loops: &[(&str, LoopView)]) -> AlertView {
         let watch = &self.watches[news.rule as usize];
         let Watch { rule, series, .. } = watch;
@@ -331,7 +338,9 @@ impl Alerts {
                 self.told.pop_front();
             }
             self.told.push_back(Episode { view: view.clone(), resolved: None, peak: view.peak });
-        } else if let Some(known) = self.told.iter_mut().rev().find(|known| known.view.episode == view.episode) {
+        } else if let Some(known) =
+            self.told.iter_mut().rev().find(|known| known.view.episode == view.episode)
+        {
             (known.resolved, known.peak) = (Some(view.at), view.peak);
         }
     }
@@ -351,6 +360,11 @@ impl Alerts {
     /// The rules.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.watches.iter().map(|watch| &watch.rule)
+    }
+
+    /// Those that have not fired since this process began.
+    pub fn silent(&self) -> impl Iterator<Item = &Rule> {
+        self.watches.iter().filter(|watch| !watch.has_fired).map(|watch| &watch.rule)
     }
 
     /// Firings ever.

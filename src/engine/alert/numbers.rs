@@ -167,7 +167,9 @@ impl Numbers {
 
     /// Whether what was kept is of this window.
     pub(super) fn fits(&self, other: &Numbers) -> bool {
-        self.statistic == other.statistic && self.buckets.fits(&other.buckets) && self.samples.len() <= PARTS + 1
+        self.statistic == other.statistic
+            && self.buckets.fits(&other.buckets)
+            && self.samples.len() <= PARTS + 1
     }
 
     pub(super) fn size(&self) -> usize {

@@ -7,10 +7,12 @@
 //! A line that is older than the newest one counts as if the clock had gone on at half speed, as in `line::clock`; one that
 //! is more than [`LATE_MAX`] late is of another time, and is left out.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::kept::KeptSeries;
 use super::matcher::{Hit, Unit};
 use super::meter::{Meter, Reading, Terms};
 use crate::units::{Monotonic, Timestamp};
@@ -247,6 +249,38 @@ impl Series {
     fn moved(&mut self, state: State) -> State {
         self.revision += 1;
         state
+    }
+
+    /// What is to be written down.
+    pub(super) fn kept(&self, rule: u64, now: Monotonic) -> KeptSeries<'_> {
+        KeptSeries {
+            rule,
+            time: self.clock.time,
+            ago: now.since(self.clock.arrival),
+            is_guess: self.clock.is_guess,
+            meter: Cow::Borrowed(&self.meter),
+            state: self.state,
+            due: self.due,
+            message: Cow::Borrowed(&self.message),
+            unit: self.unit,
+        }
+    }
+
+    /// A series that goes on where another one was handed out; `None` where it is not of this rule.
+    pub(super) fn take_back(terms: &Terms<'_>, kept: KeptSeries<'_>, arrival: Monotonic) -> Option<Series> {
+        let KeptSeries { time, ago, is_guess, meter, state, due, message, unit, .. } = kept;
+        if !Meter::new(terms.when, time).fits(&meter) {
+            return None;
+        }
+        Some(Series {
+            clock: Clock { time: time + ago, arrival, is_guess },
+            meter: meter.into_owned(),
+            state,
+            due,
+            message: message.into_owned(),
+            unit,
+            revision: 1,
+        })
     }
 
     /// Nothing is lost if it is forgotten.

@@ -28,6 +28,10 @@ pub(super) struct Watch {
     others: Option<u32>,
     pub(super) trigger: Trigger,
     wants_message: bool,
+    /// Streams whose series were handed out and then forgotten.
+    pub(super) dropped: Vec<Arc<str>>,
+    /// It has, in this process.
+    pub(super) has_fired: bool,
 }
 
 /// A series, and whose it is.
@@ -50,14 +54,20 @@ impl Watch {
         };
         let is_message = |piece: &Piece| *piece == Piece::Place(Place::Message);
         let wants_message = rule.annotations.iter().any(|(_, text)| text.pieces.iter().any(is_message));
-        Watch { rule, series: Vec::new(), index: HashMap::new(), others: None, trigger, wants_message }
+        Watch {
+            rule,
+            series: Vec::new(),
+            index: HashMap::new(),
+            others: None,
+            trigger,
+            wants_message,
+            dropped: Vec::new(),
+            has_fired: false,
+        }
     }
 
     pub(super) fn is_by_stream(&self) -> bool {
-        matches!(
-            self.rule.when,
-            When::Measured { by: By::Stream, .. } | When::Absent { by: By::Stream, .. }
-        )
+        matches!(self.rule.when, When::Measured { by: By::Stream, .. } | When::Absent { by: By::Stream, .. })
     }
 
     /// The series of all lines begins, with the first of them or before it.
@@ -117,7 +127,6 @@ impl Watch {
 
     /// Drops the series of streams of which nothing is in the window, to make room for others.
     fn forget_idle(&mut self) {
-        // What was kept of a series stays in the outbox until another takes its name; it says that nothing was there.
         let names: HashMap<u32, u64> = self.index.drain().map(|(hash, place)| (place, hash)).collect();
         let others = self.others.take();
         let (mut place, mut index) = (0, HashMap::new());
@@ -127,6 +136,8 @@ impl Watch {
             let stays = !judged.series.is_idle() || Some(old) == others;
             if stays {
                 index.insert(old, index.len() as u32);
+            } else if judged.told.is_some() {
+                self.dropped.extend(judged.stream.clone());
             }
             stays
         });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::numbers::Moved;
 use super::{Chronicle, Row, Storm};
+use crate::engine::alert::Episode;
 use crate::engine::cycle::LoopView;
 use crate::engine::cycle::backoff::Verdict;
 use crate::engine::line::level::Level;
@@ -41,6 +42,21 @@ pub struct Story {
     pub phases: Phases,
     /// Numbers that left what was normal for them, the furthest first.
     pub moved: Vec<MovedNumber>,
+    /// What the rules of the config said; `None` without rules.
+    pub alerts: Option<AlertsStory>,
+}
+
+/// What the rules of alerts said.
+#[derive(Clone, Debug, Default)]
+pub struct AlertsStory {
+    /// How many rules there are.
+    pub rules: usize,
+    /// The alerts that fired, in the order in which they did; the last ones, where there are many.
+    pub fired: Vec<Episode>,
+    /// Firings before those.
+    pub beyond: u64,
+    /// The names of the rules that did not fire.
+    pub silent: Vec<Box<str>>,
 }
 
 /// One loop.
@@ -216,6 +232,7 @@ impl Chronicle {
             loops,
             phases: Phases::default(),
             moved: Vec::new(),
+            alerts: None,
         };
         story.phases = Phases::of(&story);
         let onset = story.phases.onset.map(|onset| span.bucket(onset.time.seconds()));

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Clock, Core, Stream, StreamId, plain};
+use super::{Clock, Core, Stream, StreamId, detail, plain};
+use crate::engine::alert::kept::{KeptSeries, Whose};
 use crate::engine::alert::rule::Rule;
 use crate::engine::alert::{Alerts, Episode, Seen};
+use crate::engine::chronicle::story::AlertsStory;
 use crate::engine::frame::IoStream;
 use crate::engine::line::Line;
 use crate::engine::record::envelope::{Envelope, Place};
+use crate::engine::state::{AlertKey, AlertState, Refill};
 use crate::units::{Monotonic, Now};
 
 /// The rules, if there are any.
@@ -19,6 +22,18 @@ pub(super) struct Watching {
     loops_changed: bool,
     /// Firings of earlier processes, where there are no rules now.
     carried: u64,
+    /// What was kept of rules that are no more.
+    unwanted: Vec<AlertKey>,
+}
+
+impl Whose<'_> {
+    fn write(&self, key: &mut AlertKey) {
+        let (group, rule) = self.rule;
+        for (text, part) in [(&mut key.group, group), (&mut key.rule, rule), (&mut key.stream, self.stream)] {
+            text.clear();
+            text.push_str(part);
+        }
+    }
 }
 
 /// Episodes that are remembered live, for who asks, and where a report is written.
@@ -29,7 +44,7 @@ impl Watching {
     pub(super) fn new(rules: &Arc<[Rule]>, seed: u64, is_reported: bool) -> Watching {
         let told_max = if is_reported { TOLD_REPORTED } else { TOLD_LIVE };
         let alerts = (!rules.is_empty()).then(|| Box::new(Alerts::new(rules, seed, told_max)));
-        Watching { alerts, loops_changed: false, carried: 0 }
+        Watching { alerts, loops_changed: false, carried: 0, unwanted: Vec::new() }
     }
 
     #[inline]
@@ -50,6 +65,43 @@ impl Watching {
 
     pub(super) fn ever(&self) -> u64 {
         self.alerts.as_ref().map_or(self.carried, |alerts| alerts.ever())
+    }
+
+    /// Hands out what has changed, and what is gone.
+    pub(super) fn hand_out(&mut self, now: Now, states: &mut Vec<AlertState>, gone: &mut Vec<AlertKey>) {
+        gone.clear();
+        gone.append(&mut self.unwanted);
+        let mut states = Refill::new(states);
+        if let Some(alerts) = &mut self.alerts {
+            alerts.hand_out_gone(|whose| {
+                let mut key = AlertKey::default();
+                whose.write(&mut key);
+                gone.push(key);
+            });
+            let sink = &mut |whose: Whose<'_>, kept: &KeptSeries<'_>| {
+                let state = states.next();
+                whose.write(&mut state.key);
+                detail::write(kept, &mut state.detail);
+                // What begins anew in the same epoch is only here.
+                gone.retain(|gone| *gone != state.key);
+            };
+            alerts.hand_out(now, sink);
+        }
+        states.finish();
+    }
+
+    /// Takes back what was kept. What no rule wants any more is to be forgotten. False where it cannot be read.
+    pub(super) fn take_back(&mut self, state: &AlertState, now: Now) -> bool {
+        let AlertKey { group, rule, stream } = &state.key;
+        let whose = Whose { rule: (group, rule), stream };
+        let kept = detail::read::<KeptSeries<'_>>(&state.detail);
+        let is_read = kept.is_some();
+        let is_wanted =
+            kept.zip(self.alerts.as_mut()).is_some_and(|(kept, alerts)| alerts.take_back(whose, kept, now));
+        if !is_wanted {
+            self.unwanted.push(state.key.clone());
+        }
+        is_read
     }
 
     /// Whether the rules must be asked by `now` although no line comes.
@@ -96,7 +148,9 @@ impl Core {
     /// Asks them about the loops that are open now.
     #[cold]
     pub(super) fn judge_loops(&mut self, now: Now) {
-        let Some(alerts) = self.alerts.alerts.as_mut().filter(|alerts| alerts.has_loop_rules()) else { return };
+        let Some(alerts) = self.alerts.alerts.as_mut().filter(|alerts| alerts.has_loop_rules()) else {
+            return;
+        };
         self.alerts.loops_changed = false;
         let loops: Vec<_> = self.streams.iter().flat_map(Stream::loops).collect();
         alerts.on_loops(&loops, now.arrival);
@@ -152,9 +206,13 @@ impl Core {
         self.alerts.alerts.iter().flat_map(|alerts| alerts.episodes())
     }
 
-    /// The rules of alerts.
-    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.alerts.alerts.iter().flat_map(|alerts| alerts.rules())
+    /// What the rules have said, for a report.
+    pub(super) fn alerts_story(&self) -> Option<AlertsStory> {
+        let alerts = self.alerts.alerts.as_ref()?;
+        let fired: Vec<Episode> = alerts.episodes().collect();
+        let silent = alerts.silent().map(|rule| rule.name.clone()).collect();
+        let beyond = alerts.ever().saturating_sub(fired.len() as u64);
+        Some(AlertsStory { rules: alerts.rules().count(), fired, beyond, silent })
     }
 }
 

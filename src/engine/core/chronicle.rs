@@ -80,6 +80,7 @@ impl Core {
         let closed =
             self.loops_closed().map(|(stream, view)| LoopStory { stream: stream.into(), view: view.clone() });
         let loops = open.chain(closed).collect();
-        self.chronicle.as_ref().map(|chronicle| chronicle.story(&names, loops)).unwrap_or_default()
+        let story = self.chronicle.as_ref().map(|chronicle| chronicle.story(&names, loops));
+        Story { alerts: self.alerts_story(), ..story.unwrap_or_default() }
     }
 }

@@ -114,6 +114,7 @@ impl Core {
         changes.episodes_gone.extend(self.episodes_gone.drain());
         changes.streams_gone.clear();
         changes.streams_gone.extend(self.streams_gone.drain());
+        self.alerts.hand_out(now, &mut changes.alerts, &mut changes.alerts_gone);
         let totals = &mut changes.totals;
         totals.past = self.past;
         totals.bytes_out = self.encoder.bytes_out().0;

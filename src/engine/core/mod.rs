@@ -3,6 +3,7 @@
 //! Invariant: each line that enters [`Core::on_line`] is encoded, or counted in a window or flood, before it returns.
 
 mod alerts;
+mod books;
 mod chronicle;
 mod detail;
 mod family;
@@ -23,7 +24,7 @@ use self::unclaimed::Unclaimed;
 use super::chronicle::Chronicle;
 use super::cycle::{Cycle, FromStart, LoopView, Loops};
 use super::frame::IoStream;
-use super::ledger::{Account, Ledger};
+use super::ledger::Account;
 use super::line::{Line, level, multiline};
 use super::record::Batch;
 use super::record::encode::{Encoder, Label};
@@ -446,12 +447,6 @@ impl Core {
         self.catalog.evict(entry);
     }
 
-    /// Bytes of memory in use.
-    pub fn size(&self) -> usize {
-        let streams: usize = self.streams.iter().map(Stream::size).sum();
-        self.catalog.size() + self.storms.size() + self.loops.size() + self.alerts.size() + streams + self.unclaimed_size()
-    }
-
     /// The records made so far.
     pub fn batch(&self) -> &Batch {
         self.encoder.batch()
@@ -460,29 +455,6 @@ impl Core {
     /// Exchanges the filled batch for `empty`.
     pub fn take_batch(&mut self, empty: Batch) -> Batch {
         self.encoder.take(empty)
-    }
-
-    /// The books of all streams, with the windows added up anew.
-    pub fn ledger(&self) -> Ledger {
-        let mut open = vec![Lines(0); self.streams.len()];
-        for (entry, lines) in self.storms.lines_open() {
-            open[self.catalog.entry(entry).stream as usize] += lines;
-        }
-        let mut ledger = Ledger {
-            records_out: self.encoder.records_out(),
-            bytes_out: self.encoder.bytes_out(),
-            summaries: self.summaries,
-            notices: self.notices,
-            templates: self.catalog.ever(),
-            loops: self.loops.ever(),
-            alerts: self.alerts.ever(),
-            ..Ledger::default()
-        };
-        ledger.add(self.past, Lines(0));
-        for (stream, folded) in self.streams.iter().zip(open) {
-            ledger.add(stream.account, folded + stream.held_back());
-        }
-        ledger
     }
 }
 

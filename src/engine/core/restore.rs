@@ -43,6 +43,11 @@ impl Core {
         for state in &changes.episodes {
             core.take_back_episode(state, now, complaints);
         }
+        for state in &changes.alerts {
+            if !core.alerts.take_back(state, now) {
+                complaints.push(format!("what was kept of the alert {} cannot be read", state.key.rule));
+            }
+        }
         let error = core.ledger().conservation_error;
         if error != 0 {
             complaints.push(format!("{error} lines are missing from what was kept, or there twice"));

@@ -37,7 +37,10 @@ impl Encoder {
         }
         self.mark(",\"episode\":\"", b'a', view.episode);
         self.texts(",\"labels\":{", view.labels.iter().map(|(name, value)| (&**name, &**value)));
-        self.texts(",\"annotations\":{", view.annotations.iter().map(|(name, value)| (&**name, value.as_str())));
+        self.texts(
+            ",\"annotations\":{",
+            view.annotations.iter().map(|(name, value)| (&**name, value.as_str())),
+        );
         self.end(start, envelope, Kind::Alert, Lines(0), view.at);
     }
 

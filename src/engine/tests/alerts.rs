@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
+use super::restart::World as Restarted;
 use super::{START, World};
 use crate::corpus::incident::Incident;
-use crate::engine::alert::rule::{By, Compare, Field, Filter, Limit, LoopCondition, Measure, Rule, Statistic, When};
+use crate::engine::alert::rule::{
+    By, Compare, Field, Filter, Limit, LoopCondition, Measure, Rule, Statistic, When,
+};
 use crate::engine::alert::template::{Piece, Place, Template};
 use crate::engine::alert::tests::{contains, count, matches, rule};
 use crate::engine::chunk::Chunk;
@@ -37,7 +42,8 @@ impl World {
     /// (rule, state, seconds since the start) of each alert record.
     fn alerts(&self) -> Vec<(String, String, f64)> {
         let row = |record: &&serde_json::Value| {
-            let time: jiff::Timestamp = record["@timestamp"].as_str().expect("a time").parse().expect("a time");
+            let time: jiff::Timestamp =
+                record["@timestamp"].as_str().expect("a time").parse().expect("a time");
             let word = |name: &str| record["squall"][name].as_str().expect("a word").to_owned();
             (word("alert"), word("state"), (time.as_nanosecond() - i128::from(START)) as f64 / 1e9)
         };
@@ -75,8 +81,12 @@ fn the_retry_loop_fires_at_the_tenth_time_out_and_resolves_after_the_last() {
     ];
     rule.annotations = [("summary".into(), Template { pieces: pieces.into() })].into();
     let mut world = world(vec![rule]);
-    let (mut incident, mut line, mut times) = (Incident::new(1, 4_000, Timestamp(START)), Vec::new(), Vec::new());
-    while let Some(event) = { line.clear(); incident.next_into(&mut line) } {
+    let (mut incident, mut line, mut times) =
+        (Incident::new(1, 4_000, Timestamp(START)), Vec::new(), Vec::new());
+    while let Some(event) = {
+        line.clear();
+        incident.next_into(&mut line)
+    } {
         if memchr::memmem::find(&line, text.as_bytes()).is_some() {
             times.push(event.time.0);
         }
@@ -141,7 +151,9 @@ fn slow_without_an_error_is_seen_in_its_numbers() {
     for second in 0..1_200 {
         let slow = (600..900).contains(&second);
         let took = if slow { 281.76 } else { 20.0 };
-        let text = format!(r#"{{"level":"info","message":"GET /","status":200,"responseTime":{took},"n":{second}}}"#);
+        let text = format!(
+            r#"{{"level":"info","message":"GET /","status":200,"responseTime":{took},"n":{second}}}"#
+        );
         world.line(f64::from(second), &text);
     }
     world.wait(120);
@@ -223,10 +235,8 @@ fn what_never_came_is_missed_from_the_start() {
 
 #[test]
 fn a_loop_that_is_open_fires_until_it_closes() {
-    let conditions = [
-        LoopCondition::Verdict(["none".into()].into()),
-        LoopCondition::Iterations(Compare::AtLeast, 10),
-    ];
+    let conditions =
+        [LoopCondition::Verdict(["none".into()].into()), LoopCondition::Iterations(Compare::AtLeast, 10)];
     let mut world = world(vec![rule("Loop", When::Loop { conditions: conditions.into() })]);
     for iteration in 0..100 {
         let time = f64::from(iteration) * 0.25;
@@ -237,7 +247,10 @@ fn a_loop_that_is_open_fires_until_it_closes() {
     check_near(world.at("Loop", "firing"), 2.4..=4.0);
     world.wait(600);
     check_near(world.at("Loop", "resolved"), 25.0..=700.0);
-    assert_eq!(world.of("loop").last().map(|record| record["squall"]["state"].clone()), Some("closed".into()));
+    assert_eq!(
+        world.of("loop").last().map(|record| record["squall"]["state"].clone()),
+        Some("closed".into())
+    );
 }
 
 #[test]
@@ -250,4 +263,85 @@ fn rules_see_what_is_folded_and_hide_nothing() {
     assert_eq!(world.at("R", "firing"), 9.99);
     world.finish(ClosedBy::End);
     assert_eq!(world.engine.ledger().lines_in, Lines(2_000));
+}
+
+/// A world with a kill in it, whose log has two bursts of time-outs and a pending rule.
+fn killed_world() -> Restarted {
+    let mut lasting = rule("Lasting", count(contains("timeout"), 5.0, 30));
+    lasting.hold = secs(20);
+    lasting.keep_firing_for = secs(15);
+    let rules = vec![rule("Burst", count(contains("timeout"), 10.0, 30)), lasting];
+    let options = Options { alerts: Arc::from(rules), ..Options::default() };
+    let source = Source { name: "web".into(), format: Format::Docker, stays: true, ..Source::default() };
+    let mut world = Restarted::new(options, source, Vec::new());
+    world.now.wall = Timestamp(START + 1_000 * Timestamp::SECOND);
+    for second in 0..400u32 {
+        let burst = (50..120).contains(&second) || (250..300).contains(&second);
+        let text = if burst { format!("timeout {second}") } else { format!("all is well {second}") };
+        world.write(f64::from(second), &text);
+    }
+    world
+}
+
+/// (rule, state, episode, time) of all alert records.
+fn told(world: &Restarted) -> Vec<[String; 4]> {
+    let records = world.disk.records.iter().filter(|record| record["squall"]["kind"] == "alert");
+    let row = |record: &serde_json::Value| {
+        let squall = &record["squall"];
+        [&squall["alert"], &squall["state"], &squall["episode"], &record["@timestamp"]]
+            .map(ToString::to_string)
+    };
+    records.map(row).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_restart_neither_fires_again_nor_forgets(
+        steps in prop::collection::vec((1usize..6_000, any::<bool>(), prop::option::of(0u64..900)), 1..20),
+    ) {
+        let undisturbed = {
+            let mut world = killed_world();
+            world.read_all();
+            world.wait(600);
+            world.commit();
+            told(&world)
+        };
+        prop_assert_eq!(undisturbed.len(), 8, "{:?}", undisturbed);
+        let mut world = killed_world();
+        for (bytes, commits, killed) in steps {
+            world.read(bytes);
+            if commits {
+                world.commit();
+            }
+            if let Some(seconds) = killed {
+                world.restart(seconds);
+            }
+        }
+        world.read_all();
+        world.wait(600);
+        world.commit();
+        prop_assert_eq!(told(&world), undisturbed);
+        prop_assert_eq!(world.engine.ledger().alerts, 4);
+    }
+}
+
+#[test]
+fn a_rule_that_was_changed_begins_anew() {
+    let mut world = killed_world();
+    world.read(20_000);
+    world.commit();
+    assert!(!told(&world).is_empty());
+    let changes = world.disk.changes();
+    assert!(!changes.alerts.is_empty());
+    let mut other = rule("Burst", count(contains("timeout"), 10.0, 30));
+    other.text = "changed".into();
+    let options = Options { alerts: Arc::from(vec![other]), ..Options::default() };
+    let (mut engine, complaints) = Engine::restore(options, changes.clone(), world.now);
+    assert_eq!(complaints, [""; 0]);
+    let mut next = crate::engine::state::Changes::default();
+    engine.checkpoint(world.now, &mut next);
+    assert_eq!(next.alerts_gone.len(), changes.alerts.len(), "what nobody wants is forgotten");
+    assert_eq!(engine.ledger().alerts, changes.totals.alerts, "numbers go on");
 }

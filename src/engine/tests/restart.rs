@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::chunk::{Chunk, OriginId};
 use super::super::frame::Format;
 use super::super::record::{Lost, Reason};
-use super::super::state::{Changes, EpisodeKey, EpisodeState, StreamState, Totals};
+use super::super::state::{AlertKey, AlertState, Changes, EpisodeKey, EpisodeState, StreamState, Totals};
 use super::super::storm::window::ClosedBy;
 use super::super::storm::{Collapse, Limits, Pressure};
 use super::super::{Engine, Options, Source, line};
@@ -22,6 +22,7 @@ const START: i64 = 1_770_336_000 * Timestamp::SECOND;
 pub(super) struct Disk {
     pub(super) streams: HashMap<String, StreamState>,
     episodes: HashMap<EpisodeKey, EpisodeState>,
+    alerts: HashMap<AlertKey, AlertState>,
     totals: Totals,
     /// Every record that was ever committed.
     pub(super) records: Vec<Value>,
@@ -31,7 +32,7 @@ pub(super) struct Disk {
 
 impl Disk {
     fn commit(&mut self, changes: &Changes) {
-        let Changes { streams, streams_gone, episodes, episodes_gone, totals } = changes;
+        let Changes { streams, streams_gone, episodes, episodes_gone, alerts, alerts_gone, totals } = changes;
         for key in streams_gone {
             assert!(self.streams.remove(key).is_some(), "{key} was never here");
         }
@@ -44,6 +45,10 @@ impl Disk {
         assert!(written.len() == episodes.len() && episodes_gone.iter().all(|gone| !written.contains(gone)));
         self.streams.extend(streams.iter().map(|stream| (stream.key.clone(), stream.clone())));
         self.episodes.extend(episodes.iter().map(|episode| (episode.key.clone(), episode.clone())));
+        for key in alerts_gone {
+            assert!(self.alerts.remove(key).is_some(), "{key:?} was never here");
+        }
+        self.alerts.extend(alerts.iter().map(|alert| (alert.key.clone(), alert.clone())));
         self.totals = *totals;
         self.audit();
     }
@@ -61,10 +66,11 @@ impl Disk {
     }
 
     /// Everything, as it comes back.
-    fn changes(&self) -> Changes {
+    pub(super) fn changes(&self) -> Changes {
         Changes {
             streams: self.streams.values().cloned().collect(),
             episodes: self.episodes.values().cloned().collect(),
+            alerts: self.alerts.values().cloned().collect(),
             totals: self.totals,
             ..Changes::default()
         }
@@ -737,11 +743,12 @@ proptest! {
         });
         let [received, verbatim, summarised, noticed, rest @ ..] = totals;
         let [bytes_in, bytes_out, summaries, notices, templates, next_episode, next_window, next_seq] = rest;
-        let loops = templates;
+        let (loops, alerts) = (templates, notices);
         let [received, verbatim, summarised, noticed] = [received, verbatim, summarised, noticed].map(Lines);
         let past = super::super::ledger::Account { received, verbatim, summarised, noticed };
         let totals = Totals {
-            past, bytes_in, bytes_out, summaries, notices, templates, loops, next_episode, next_window, next_seq,
+            past, bytes_in, bytes_out, summaries, notices, templates, loops, alerts,
+            next_episode, next_window, next_seq,
         };
         let (streams, episodes) = (streams.collect(), episodes.collect());
         let changes = Changes { streams, episodes, totals, ..Changes::default() };

@@ -244,6 +244,7 @@ fn read_meta(record: &[u8], message: &Outgoing<'_>) -> Meta {
         Some("summary") => Kind::Summary,
         Some("notice") => Kind::Notice,
         Some("loop") => Kind::Loop,
+        Some("alert") => Kind::Alert,
         _ => Kind::Line,
     };
     let count = json.pointer("/squall/count").and_then(Value::as_u64);
