@@ -3,7 +3,7 @@
 use super::{date_time, duration};
 use crate::engine::alert::{Episode, span};
 use crate::engine::chronicle::story::AlertsStory;
-use crate::terminal::grouped;
+use crate::units::grouped;
 
 /// A firing as a row of a table: what, from when, until when, how bad.
 pub(super) struct Row {

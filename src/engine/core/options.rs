@@ -16,7 +16,7 @@ pub struct Options {
     pub storm: Limits,
     /// The limits of loops.
     pub loops: cycle::Limits,
-    /// The rules of alerts.
+    /// Rules that are evaluated on every line, before anything is folded.
     pub alerts: Arc<[Rule]>,
     /// The most memory that the engine's tables may take.
     pub memory_max: Bytes,
@@ -32,8 +32,6 @@ pub struct Options {
     pub chronicle: bool,
     /// By which clock deadlines come.
     pub clock: Clock,
-    /// Rules that are evaluated on every line, before anything is folded.
-    pub alerts: Arc<[Rule]>,
 }
 
 /// By which clock windows, episodes and loops end when nothing more is heard of them.
@@ -60,7 +58,6 @@ impl Default for Options {
             identity: Identity::default(),
             chronicle: false,
             clock: Clock::Arrival,
-            alerts: Arc::default(),
         }
     }
 }
