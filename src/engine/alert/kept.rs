@@ -74,7 +74,8 @@ impl Alerts {
                 if *told == Some(series.revision) {
                     continue;
                 }
-                if series.is_idle() && series.revision == 0 {
+                // A stream of which nothing was counted has nothing to lose; it is not worth a row.
+                if series.revision == 0 {
                     continue;
                 }
                 *told = Some(series.revision);

@@ -349,11 +349,11 @@ impl Alerts {
     pub fn episodes(&self) -> impl Iterator<Item = Episode> {
         self.told.iter().map(|episode| {
             let series = self.watches.iter().flat_map(|watch| &watch.series);
-            let peak = series.filter_map(|judged| match judged.series.state {
+            let mut peak = series.filter_map(|judged| match judged.series.state {
                 State::Firing(firing) if firing.episode == episode.view.episode => Some(firing.peak),
                 _ => None,
             });
-            Episode { peak: peak.last().unwrap_or(episode.peak), ..episode.clone() }
+            Episode { peak: peak.next().unwrap_or(episode.peak), ..episode.clone() }
         })
     }
 

@@ -174,7 +174,7 @@ pub enum Compare {
 }
 
 impl Compare {
-    /// Whether `value` is so compared with `limit`. Nothing is true of what is not a number.
+    /// Whether `value` is so compared with `limit`.
     #[inline]
     pub fn holds(self, value: f64, limit: f64) -> bool {
         match self {
@@ -183,7 +183,7 @@ impl Compare {
             Compare::Below => value < limit,
             Compare::AtMost => value <= limit,
             Compare::Equal => value == limit,
-            Compare::Unequal => value < limit || value > limit,
+            Compare::Unequal => value != limit,
         }
     }
 }

@@ -284,7 +284,9 @@ impl Series {
     }
 
     /// Nothing is lost if it is forgotten.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&mut self, now: Monotonic) -> bool {
+        // What is not due is not moved on by itself.
+        self.meter.slide(self.clock.time + now.since(self.clock.arrival));
         self.state == State::Inactive && self.due.is_none() && self.meter.is_empty()
     }
 

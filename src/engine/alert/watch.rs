@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::matcher::Hit;
 use super::meter::Terms;
@@ -14,6 +15,8 @@ use crate::units::{Monotonic, Timestamp};
 
 /// Streams that a rule judges by themselves; the rest are judged together.
 pub const STREAMS_MAX: usize = 1_000;
+/// Room for other streams is not made more often than this: it means a look at all of them.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// The stream that people see in the place of those.
 pub(super) const OTHERS: &str = "(others)";
 
@@ -26,6 +29,8 @@ pub(super) struct Watch {
     index: HashMap<u64, u32>,
     /// The place of the streams that found no room.
     others: Option<u32>,
+    /// When room was last made.
+    swept: Option<Monotonic>,
     pub(super) trigger: Trigger,
     wants_message: bool,
     /// Streams whose series were handed out and then forgotten.
@@ -59,6 +64,7 @@ impl Watch {
             series: Vec::new(),
             index: HashMap::new(),
             others: None,
+            swept: None,
             trigger,
             wants_message,
             dropped: Vec::new(),
@@ -94,8 +100,9 @@ impl Watch {
         if let Some(place) = self.index.get(&seen.stream_hash) {
             return *place as usize;
         }
-        if self.index.len() >= STREAMS_MAX {
-            self.forget_idle();
+        let is_full = self.index.len() >= STREAMS_MAX;
+        if is_full && self.swept.is_none_or(|swept| seen.arrival.since(swept) >= SWEEP_EVERY) {
+            self.forget_idle(seen.arrival);
         }
         if self.index.len() < STREAMS_MAX {
             let place = self.push(Some(Arc::clone(seen.stream)), seen.time, seen.arrival, false);
@@ -126,14 +133,15 @@ impl Watch {
     }
 
     /// Drops the series of streams of which nothing is in the window, to make room for others.
-    fn forget_idle(&mut self) {
+    fn forget_idle(&mut self, now: Monotonic) {
+        self.swept = Some(now);
         let names: HashMap<u32, u64> = self.index.drain().map(|(hash, place)| (place, hash)).collect();
         let others = self.others.take();
         let (mut place, mut index) = (0, HashMap::new());
-        self.series.retain(|judged| {
+        self.series.retain_mut(|judged| {
             let old = place;
             place += 1;
-            let stays = !judged.series.is_idle() || Some(old) == others;
+            let stays = !judged.series.is_idle(now) || Some(old) == others;
             if stays {
                 index.insert(old, index.len() as u32);
             } else if judged.told.is_some() {
