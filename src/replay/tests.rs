@@ -10,7 +10,12 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
+use crate::engine::alert::rule::{By, Compare, Filter, Limit, Measure, Rule, Text, When};
 use crate::engine::storm::Collapse;
+use crate::report::draft::Draft;
+use crate::report::html::Html;
+use crate::report::markdown::Markdown;
+use crate::report::text::Text as Terminal;
 
 /// The present, as far as these tests are concerned.
 const NOW: Timestamp = Timestamp(1_795_258_800 * Timestamp::SECOND);
@@ -181,4 +186,60 @@ fn the_clock_is_the_logs_own() {
     let story = replay.story();
     assert_eq!(story.storms.len(), 1);
     assert_eq!(story.phases.recovery.map(crate::report::date_time).as_deref(), Some("2026-02-06 10:00:59"));
+}
+
+#[test]
+fn the_rules_of_a_config_say_when_they_would_have_fired() {
+    let count = |text: &str| When::Measured {
+        measure: Measure::Count(Filter::Message(Text::Contains(Box::from(text.as_bytes())))),
+        compare: Compare::AtLeast,
+        limit: Limit::Value(3.0),
+        within: Duration::from_secs(60),
+        by: By::All,
+    };
+    let rule = |name: &str, when| Rule {
+        name: name.into(),
+        group: "test".into(),
+        when,
+        text: "count(…) >= 3 within 1m".into(),
+        hold: Duration::ZERO,
+        keep_firing_for: Duration::ZERO,
+        labels: [("severity".into(), "P2".into())].into(),
+        annotations: Box::default(),
+    };
+    let mut log = String::new();
+    for second in 0..300 {
+        let what = if (100..104).contains(&second) { "timeout" } else { "all is well" };
+        log.push_str(&format!("2026-02-06T00:{:02}:{:02}Z {what}\n", second / 60, second % 60));
+    }
+    let room = Room::new();
+    let rules = [rule("TimeOuts<b>", count("timeout")), rule("Resets", count("reset"))];
+    let options = Options { alerts: rules.into(), ..Options::default() };
+    let mut replay = Replay::open(&[room.write("log", &log)], source, options, NOW).expect("a file");
+    while replay.step(&mut |_| Ok(())).expect("it can be read") {}
+    replay.finish(&mut |_| Ok(())).expect("memory");
+    let story = replay.story();
+    let alerts = story.alerts.as_ref().expect("there are rules");
+    let [episode] = &alerts.fired[..] else { panic!("{:?}", alerts.fired) };
+    // 2026-02-06T00:01:42Z, and when the second of the four has left.
+    assert_eq!(episode.view.at.seconds(), 1_770_336_000 + 102);
+    assert_eq!(episode.resolved.map(Timestamp::seconds), Some(1_770_336_000 + 161));
+    assert_eq!((episode.peak, &alerts.silent[..]), (4.0, &["Resets".into()][..]));
+    assert_eq!(replay.ledger().alerts, 1);
+
+    let draft = Draft::of(&story);
+    assert!(
+        draft.timeline.iter().any(|event| event.what.contains("TimeOuts<b> firing")),
+        "{:?}",
+        draft.timeline
+    );
+    let text = Terminal { story: &story, draft: &draft, width: 80, colour: false }.to_string();
+    let wanted =
+        "fired 2026-02-06 00:01:42, resolved 2026-02-06 00:02:41 (after 59 s), at worst 4, threshold 3 in 1m";
+    assert!(text.contains(wanted), "{text}");
+    assert!(text.contains("1 of 2 rules did not fire: Resets"), "{text}");
+    let page = Html { story: &story, draft: &draft, sources: &[] }.to_string();
+    assert!(page.contains("TimeOuts&lt;b&gt;") && !page.contains("TimeOuts<b>"), "{page}");
+    let markdown = Markdown { story: &story, draft: &draft, sources: &[] }.to_string();
+    assert!(markdown.contains("## Alerts") && markdown.contains("TimeOuts\\<b\\>"), "{markdown}");
 }
