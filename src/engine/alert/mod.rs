@@ -4,8 +4,8 @@
 //! ([`Alerts::on_new`]), the loops that are open ([`Alerts::on_loops`]), and the arrival clock ([`Alerts::on_deadline`]).
 //! Out: an [`AlertView`] when a rule begins to fire and one when it has resolved.
 //! Invariant: nothing is hidden or counted because of an alert; each firing is told once and has a number of its own.
-//! Limits: a rule by stream judges [`STREAMS_MAX`] streams by themselves, and the rest together; windows are bounded as
-//! [`window`] and [`numbers`] say, about 5 KiB a series at most; [`Options`]' `told_max` episodes are remembered.
+//! Limits: a rule by stream judges [`STREAMS_MAX`] streams by themselves, and the rest together; windows are bounded, about 5 KiB
+//! a series at most; `told_max` episodes are remembered.
 //! `new_template()` keeps quiet about the first [`WARM_UP`] of a stream, where everything is new; it is true for a minute.
 //! `N x baseline` is the median of up to 24 earlier windows that do not overlap, in which there was something and the rule was
 //! not true; before there are five, it says nothing. What is `below` says nothing before a whole window has passed.

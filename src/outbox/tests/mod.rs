@@ -18,7 +18,9 @@ use proptest::prelude::*;
 use super::{Durability, Epoch, Loss, Options, Recovered, Store, StoreError, Unsent};
 use crate::engine::ledger::Account;
 use crate::engine::record::{Batch, Encoding, Kind, LaneId, Meta};
-use crate::engine::state::{Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState};
+use crate::engine::state::{
+    AlertKey, AlertState, Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState,
+};
 use crate::engine::template::mask::TemplateId;
 use crate::units::{Bytes, Lines, Timestamp};
 
@@ -169,6 +171,11 @@ impl Model {
         changes.episodes.extend(with.episodes.iter().cloned());
         let order = |key: &EpisodeKey| (key.stream.clone(), key.template, key.parse_error);
         changes.episodes.sort_by_key(|episode| order(&episode.key));
+        let replaced =
+            |key: &AlertKey| with.alerts.iter().any(|new| new.key == *key) || with.alerts_gone.contains(key);
+        changes.alerts.retain(|old| !replaced(&old.key));
+        changes.alerts.extend(with.alerts.iter().cloned());
+        changes.alerts.sort_by(|a, b| a.key.rule.cmp(&b.key.rule));
         changes.totals = with.totals;
     }
 
@@ -289,6 +296,15 @@ pub(super) fn step(seed: u64, count: u64, length: usize) -> Step {
         last: Timestamp(2),
         detail: next().to_le_bytes().repeat(20),
     });
+    let alert = |number: u64| AlertKey {
+        group: "made up".to_owned(),
+        rule: format!("Rule{number}"),
+        stream: if number == 1 { "app/stdout".to_owned() } else { String::new() },
+    };
+    let detail = next().to_le_bytes().repeat(30);
+    step.changes.alerts.push(AlertState { key: alert(seed % 4), detail });
+    step.changes.alerts_gone.push(alert((seed + 1) % 4));
+    step.changes.totals.alerts = seed;
     step.changes.totals.next_episode = seed + 1;
     step.changes.totals.next_window = seed + 1;
     step.positions.push(position(seed % 5, seed));
