@@ -37,7 +37,9 @@ use self::line::Line;
 use self::line::join::Joiner;
 use self::line::multiline::Traces;
 pub use self::origin::Source;
-use self::origin::{Origin, accept, accept_rarely, push_joining, stream_key, stream_of};
+use self::origin::{
+    Origin, accept, accept_rarely, push_entries, push_joining, stream_key, stream_of, tell_skipped,
+};
 use self::record::{Batch, Lost, Notice, Reason};
 use self::state::{Changes, Refill};
 use self::storm::Pressure;
@@ -121,6 +123,7 @@ impl Engine {
         let mut traces =
             source.line.multiline.clone().map(|options| Box::new(Traces::new(options, length_max)));
         let mut streams = [None; 3];
+        let mut inherited = [false; 3];
         let mut format = source.format;
         if self.core.has_unclaimed() {
             for iostream in IoStream::ALL {
@@ -128,6 +131,7 @@ impl Engine {
                 let claimed = self.core.claim(&key, iostream, &source.place, source.collapse);
                 let Some(claimed) = claimed else { continue };
                 streams[iostream as usize] = Some(claimed.stream);
+                inherited[iostream as usize] = claimed.held.is_some();
                 joiner.take_over(iostream, claimed.clock, claimed.held, claimed.since);
                 match (claimed.trace, &mut traces) {
                     (Some(trace), Some(traces)) => traces.take_over(iostream, trace, claimed.since.arrival),
@@ -142,7 +146,9 @@ impl Engine {
                 format = if format == Format::Auto { claimed.format } else { format };
             }
         }
-        let framer = Framer::new(format, length_max);
+        let mut framer = Framer::new(format, length_max);
+        let holding = IoStream::ALL.into_iter().filter(|iostream| inherited[*iostream as usize]);
+        holding.for_each(|iostream| framer.inherit(iostream));
         self.next_trace =
             traces.as_ref().and_then(|traces| traces.deadline()).into_iter().chain(self.next_trace).min();
         let origin = Origin { framer, joiner, traces, source, begins_at: None, streams };
@@ -177,6 +183,8 @@ impl Engine {
         if origin.traces.is_some() {
             let next = push_joining(origin, core, chunk, now);
             self.next_trace = self.next_trace.into_iter().chain(next).min();
+        } else if origin.framer.may_skip() {
+            push_entries(origin, core, chunk, now);
         } else {
             let Origin { source, framer, joiner, streams, .. } = origin;
             framer.push(chunk.bytes, chunk.offset, &mut |frame| {
@@ -190,10 +198,8 @@ impl Engine {
     /// Partial lines of the container runtime stay, for their end comes in the next file, and so do traces.
     pub fn end_generation(&mut self, origin: OriginId, now: Now) {
         let core = &mut self.core;
-        let Some(Origin { source, framer, joiner, traces, streams, .. }) = at(&mut self.origins, origin)
-        else {
-            return;
-        };
+        let Some(ended) = at(&mut self.origins, origin) else { return };
+        let Origin { source, framer, joiner, traces, streams, .. } = &mut *ended;
         framer.end_of_file(&mut |frame| {
             joiner.push(frame, now, &mut |line| {
                 let mut accept = |line: &Line<'_>| accept_rarely(core, source, streams, line, now);
@@ -204,6 +210,7 @@ impl Engine {
             });
         });
         let next = traces.as_ref().and_then(|traces| traces.deadline());
+        tell_skipped(ended, core, now);
         self.next_trace = self.next_trace.into_iter().chain(next).min();
     }
 

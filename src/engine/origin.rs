@@ -8,9 +8,10 @@ use super::line::join::Joiner;
 use super::line::multiline::Traces;
 use super::line::{self, Line};
 use super::record::envelope::Place;
+use super::record::{Lost, Notice, Reason};
 use super::state::{Refill, StreamState};
 use super::storm::Collapse;
-use crate::units::{Lines, Monotonic, Now};
+use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// What is known of one source of bytes.
 #[derive(Clone, Debug, Default)]
@@ -99,14 +100,42 @@ pub(super) fn push_joining(
     chunk: Chunk<'_>,
     now: Now,
 ) -> Option<Monotonic> {
-    let Origin { source, framer, joiner, traces, streams, .. } = origin;
+    let Origin { source, framer, joiner, traces, streams, .. } = &mut *origin;
     let traces = traces.as_mut()?;
     framer.push(chunk.bytes, chunk.offset, &mut |frame| {
         joiner.push(frame, now, &mut |line| {
             traces.push(&line, now, &mut |line| accept_rarely(core, source, streams, line, now));
         });
     });
-    traces.deadline()
+    let next = traces.deadline();
+    if framer.may_skip() {
+        tell_skipped(origin, core, now);
+    }
+    next
+}
+
+/// Takes in bytes of a source whose format may skip some: that is told. Apart from [`Engine::push`], as above.
+#[inline(never)]
+pub(super) fn push_entries(origin: &mut Origin, core: &mut Core, chunk: Chunk<'_>, now: Now) {
+    let Origin { source, framer, joiner, streams, .. } = &mut *origin;
+    framer.push(chunk.bytes, chunk.offset, &mut |frame| {
+        joiner.push(frame, now, &mut |line| accept_rarely(core, source, streams, &line, now));
+    });
+    tell_skipped(origin, core, now);
+}
+
+/// Tells how many bytes were no part of any frame, if some were.
+pub(super) fn tell_skipped(origin: &mut Origin, core: &mut Core, now: Now) {
+    let skipped = origin.framer.take_skipped();
+    if skipped > Bytes(0) {
+        let message = format!("{skipped} bytes were skipped: they are no part of any frame");
+        let lost = Lost { bytes: Some(skipped), ..Lost::default() };
+        let notice = Notice::of_loss(Reason::Desync, message, lost, now.wall);
+        let known = origin.streams.iter().flatten().next().copied();
+        let stream =
+            known.unwrap_or_else(|| stream_of(core, &origin.source, &mut origin.streams, IoStream::Unknown));
+        core.tell(stream, &notice);
+    }
 }
 
 /// [`accept`] where it is not worth a copy of the whole second half of the pipeline.

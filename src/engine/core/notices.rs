@@ -23,6 +23,12 @@ impl Core {
         self.encoder.notice(&self.streams[id.0 as usize].envelope, &notice);
     }
 
+    /// Says something about a stream that stands for none of its accepted lines.
+    pub fn tell(&mut self, id: StreamId, notice: &Notice<'_>) {
+        self.notices += 1;
+        self.encoder.notice(&self.streams[id.0 as usize].envelope, notice);
+    }
+
     /// Says something about the stream with this name, or, where there is none, about the instance itself.
     pub fn notice(&mut self, about: Option<&str>, notice: &Notice<'_>) {
         self.notices += 1;

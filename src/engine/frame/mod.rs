@@ -8,15 +8,17 @@
 mod carry;
 mod cri;
 mod docker;
+pub mod docker_entry;
 pub mod rfc3339;
 
 use memchr::{memchr, memchr_iter};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::units::Timestamp;
+use crate::units::{Bytes, Timestamp};
 use carry::{Carry, Cut, Held};
 use docker::Docker;
+use docker_entry::Entries;
 use rfc3339::Rfc3339;
 
 /// Which standard stream of the container a frame was written to.
@@ -48,6 +50,8 @@ pub enum Format {
     Docker,
     /// The Kubernetes container runtime interface: `<RFC 3339> <stdout|stderr> <P|F>[:tags] text`.
     Cri,
+    /// What dockerd writes to a logging driver: not lines, but frames with a length.
+    DockerEntry,
 }
 
 /// What was cut off a text that was longer than its limit.
@@ -131,6 +135,8 @@ fn emit(mut frame: Frame<'_>, length_max: usize, sink: &mut impl FnMut(Frame<'_>
 pub struct Framer {
     carry: Carry,
     unwrapper: Unwrapper,
+    /// Where the format has no lines.
+    entries: Option<Box<Entries>>,
 }
 
 impl Framer {
@@ -138,12 +144,16 @@ impl Framer {
     /// origin's format is, for good.
     pub fn new(format: Format, length_max: usize) -> Framer {
         let unwrapper = Unwrapper { format, length_max, times: Rfc3339::default(), docker: Box::default() };
-        Framer { carry: Carry::default(), unwrapper }
+        let entries = (format == Format::DockerEntry).then(Box::default);
+        Framer { carry: Carry::default(), unwrapper, entries }
     }
 
     /// Takes the next bytes of the origin and hands each line that ends in them to `sink`. `offset` is where the first
     /// of `bytes` stands in its file; they follow the bytes pushed before, unless the file ended in between.
     pub fn push(&mut self, bytes: &[u8], offset: u64, sink: &mut impl FnMut(Frame<'_>)) {
+        if let Some(entries) = &mut self.entries {
+            return entries.push(bytes, offset, self.unwrapper.length_max, sink);
+        }
         let mut start = 0;
         if self.carry.holds_line() {
             let Some(end) = memchr(b'\n', bytes) else { return self.hold(bytes) };
@@ -161,14 +171,34 @@ impl Framer {
     /// Says that the file has ended: a line without its newline leaves now, with `complete: false`. The next push
     /// begins another file.
     pub fn end_of_file(&mut self, sink: &mut impl FnMut(Frame<'_>)) {
+        if let Some(entries) = &mut self.entries {
+            return entries.end(sink);
+        }
         if self.carry.holds_line() {
             self.release(false, sink);
         }
     }
 
+    /// Says that pieces of a line of this stream are held that came before a restart.
+    pub fn inherit(&mut self, stream: IoStream) {
+        if let Some(entries) = &mut self.entries {
+            entries.inherit(stream);
+        }
+    }
+
+    /// Whether the format has no lines, so that bytes can be skipped.
+    pub fn may_skip(&self) -> bool {
+        self.entries.is_some()
+    }
+
+    /// Bytes that belong to no frame, since the last call. Only a format without lines has such.
+    pub fn take_skipped(&mut self) -> Bytes {
+        self.entries.as_mut().map_or(Bytes(0), |entries| entries.take_skipped())
+    }
+
     /// How many bytes of an unfinished line are held: at most `length_max` and its envelope.
     pub fn held(&self) -> usize {
-        self.carry.held()
+        self.carry.held() + self.entries.as_ref().map_or(0, |entries| entries.held())
     }
 
     /// Whether a physical line has begun and not ended.
@@ -239,7 +269,9 @@ impl Unwrapper {
         match self.format {
             Format::Docker => self.docker.line(line, place, self.length_max, sink),
             Format::Cri => emit(cri::unwrap(line, place, &mut self.times), self.length_max, sink),
-            Format::Plain | Format::Auto => emit(Frame::plain(line, place), self.length_max, sink),
+            Format::Plain | Format::Auto | Format::DockerEntry => {
+                emit(Frame::plain(line, place), self.length_max, sink);
+            }
         }
     }
 
@@ -250,7 +282,7 @@ impl Unwrapper {
         let mut frame = match self.format {
             Format::Docker => Frame::broken(cut.head, place, docker::TOO_LONG),
             Format::Cri => cri::unwrap(cut.head, place, &mut self.times),
-            Format::Plain | Format::Auto => Frame::plain(cut.head, place),
+            Format::Plain | Format::Auto | Format::DockerEntry => Frame::plain(cut.head, place),
         };
         frame.truncated = Some(Truncated { length: cut.length - text_start as u64, xxh3: cut.xxh3 });
         frame.text = &frame.text[..frame.text.len().min(self.length_max)];
@@ -276,7 +308,7 @@ impl Unwrapper {
     /// How many bytes of an unfinished line must be kept: a text of `length_max` with its envelope.
     fn head_max(&self) -> usize {
         match self.format {
-            Format::Plain => self.length_max,
+            Format::Plain | Format::DockerEntry => self.length_max,
             Format::Cri => self.length_max.saturating_add(cri::ENVELOPE_MAX + 1),
             // Whatever it may turn out to be.
             Format::Docker | Format::Auto => docker::line_max(self.length_max),
@@ -286,7 +318,7 @@ impl Unwrapper {
     /// Where the text begins in the head of a line that is too long. (Of Docker's the line itself is taken as text.)
     fn text_start(&mut self, head: &[u8]) -> usize {
         match self.format {
-            Format::Plain | Format::Docker => 0,
+            Format::Plain | Format::Docker | Format::DockerEntry => 0,
             Format::Cri | Format::Auto => {
                 cri::envelope(head, &mut self.times).map_or(0, |envelope| envelope.length)
             }

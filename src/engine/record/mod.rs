@@ -201,6 +201,10 @@ pub enum Reason {
     StoreNew,
     /// The outbox was cloned or moved, so new records have a new lane.
     LaneNew,
+    /// Bytes of a Docker FIFO were no part of any frame, and were skipped.
+    Desync,
+    /// The outbox took nothing for a while, so what was read meanwhile would not have survived a `kill -9`.
+    DurabilityLost,
 }
 
 impl Reason {
@@ -215,6 +219,8 @@ impl Reason {
             Reason::StoreDamaged => "store_damaged",
             Reason::StoreNew => "store_new",
             Reason::LaneNew => "lane_new",
+            Reason::Desync => "desync",
+            Reason::DurabilityLost => "durability_lost",
         }
     }
 }
