@@ -178,7 +178,7 @@ fn on_tail(
 fn source(settings: &Settings) -> Source {
     Source {
         name: String::new(),
-        place: Place { path: None, container: None, labels: settings.labels.clone() },
+        place: Place { labels: settings.labels.clone(), ..Place::default() },
         format: settings.format,
         collapse: settings.collapse,
         line: settings.line.clone(),
@@ -213,11 +213,15 @@ fn container_of(path: &Path) -> Option<Container> {
     if let Some(id) = stem.strip_suffix("-json")
         && is_container_id(id)
     {
-        return Some(Container { id: id.to_owned(), name: String::new() });
+        return Some(Container { id: id.to_owned(), ..Container::default() });
     }
     let (pod_and_name, id) = stem.rsplit_once('-')?;
     let name = pod_and_name.rsplit_once('_')?.1;
-    is_container_id(id).then(|| Container { id: id.to_owned(), name: name.to_owned() })
+    is_container_id(id).then(|| Container {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        ..Container::default()
+    })
 }
 
 fn is_container_id(text: &str) -> bool {

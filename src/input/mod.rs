@@ -1,5 +1,6 @@
 //! Where bytes come from.
 
+pub mod docker_driver;
 pub mod stdin;
 pub mod tail;
 

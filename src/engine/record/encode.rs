@@ -148,7 +148,7 @@ impl Encoder {
         }
         self.word(",\"state\":\"", if summary.open { "open" } else { "closed" });
         self.word(",\"closed_by\":\"", summary.closed_by.as_str());
-        self.raw(b",\"exact\":true");
+        self.raw(if envelope.exact { b",\"exact\":true" } else { b",\"exact\":false" });
         self.parse_error(label.parse_error);
         self.values(&summary.values);
         self.examples(summary.examples);

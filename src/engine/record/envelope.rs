@@ -15,6 +15,9 @@ pub struct Container {
     pub id: String,
     /// The name that people gave it; empty when unknown.
     pub name: String,
+    /// The name of its image; empty when unknown. Not kept over a restart: whoever opens the source again says it again.
+    #[serde(skip)]
+    pub image: String,
 }
 
 /// Where the lines of one stream come from.
@@ -26,6 +29,9 @@ pub struct Place {
     pub container: Option<Container>,
     /// Labels of the input, over those of the identity.
     pub labels: Vec<(String, String)>,
+    /// Lines may be missing that nobody can count, so summaries are not exact. Not kept over a restart, as the image.
+    #[serde(skip)]
+    pub lossy: bool,
 }
 
 /// A stream's constant JSON, in the pieces between what varies.
@@ -41,6 +47,8 @@ pub struct Envelope {
     pub(super) stream: Vec<u8>,
     /// `,"instance":"…"`
     pub(super) instance: Vec<u8>,
+    /// Whether the counts of summaries are those of all lines.
+    pub(super) exact: bool,
 }
 
 impl Envelope {
@@ -55,6 +63,7 @@ impl Envelope {
                 "" => Vec::new(),
                 instance => [b",\"instance\":".as_slice(), &quoted(instance)].concat(),
             },
+            exact: !place.lossy,
         }
     }
 
@@ -85,6 +94,14 @@ fn origin_piece(place: &Place, identity: &Identity) -> Vec<u8> {
     if let Some(container) = &place.container {
         let fields = [("id", container.id.as_str()), ("name", &container.name)];
         object(&mut piece, "container", fields.into_iter().filter(|(_, value)| !value.is_empty()));
+        if !container.image.is_empty() {
+            // Inside of what was just closed: `}` and `,`.
+            piece.truncate(piece.len() - 2);
+            piece.extend_from_slice(if piece.ends_with(b"{") { b"" } else { b"," });
+            object(&mut piece, "image", [("name", container.image.as_str())]);
+            piece.truncate(piece.len() - 1);
+            piece.extend_from_slice(b"},");
+        }
     }
     object(&mut piece, "host", [("name", identity.node.as_str())]);
     if !identity.service.is_empty() {
