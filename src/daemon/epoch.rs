@@ -4,7 +4,7 @@
 //! `changes`, or in the pieces held there. So whoever commits an epoch whole can neither lose nor repeat a line.
 
 use crate::engine::record::Batch;
-use crate::engine::state::{Changes, FileId, Position};
+use crate::engine::state::{Block, Changes, FileId, Position};
 use crate::outbox::Loss;
 
 /// What the data thread hands over. Without an outbox there is nothing but records in it.
@@ -18,6 +18,10 @@ pub struct Epoch {
     pub positions: Vec<Position>,
     /// Files that need no position any more.
     pub positions_gone: Vec<FileId>,
+    /// FIFOs that were read further.
+    pub blocks: Vec<Block>,
+    /// FIFOs that have ended.
+    pub blocks_gone: Vec<String>,
     /// Losses of stored records that a notice in `batch` names.
     pub told: Vec<Loss>,
 }
@@ -34,7 +38,9 @@ impl Epoch {
             && alerts.is_empty()
             && alerts_gone.is_empty()
             && self.positions.is_empty()
-            && self.positions_gone.is_empty();
+            && self.positions_gone.is_empty()
+            && self.blocks.is_empty()
+            && self.blocks_gone.is_empty();
         unchanged && self.batch.is_empty() && self.told.is_empty()
     }
 
@@ -44,6 +50,8 @@ impl Epoch {
         self.changes.clear();
         self.positions.clear();
         self.positions_gone.clear();
+        self.blocks.clear();
+        self.blocks_gone.clear();
         self.told.clear();
     }
 

@@ -162,6 +162,8 @@ impl Ship {
             changes: &epoch.changes,
             positions: &epoch.positions,
             positions_gone: &epoch.positions_gone,
+            blocks: &epoch.blocks,
+            blocks_gone: &epoch.blocks_gone,
             told: &epoch.told,
             acked,
         };

@@ -139,6 +139,20 @@ pub struct Totals {
     pub next_seq: u64,
 }
 
+/// The bytes of a FIFO that an epoch has taken in and that are still in the FIFO when it is committed: whoever finds them
+/// at its head has them already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// The FIFO's name.
+    pub fifo: String,
+    /// How many bytes came before these since it was made.
+    pub offset: u64,
+    /// How many they are; 0 where nothing is left to be recognised.
+    pub length: u64,
+    /// Their xxh3-128.
+    pub hash: u128,
+}
+
 /// Fills a vector anew, and the strings and bytes of its old elements with it: an epoch of ten thousand episodes would
 /// else allocate as often, ten times a second.
 #[derive(Debug)]

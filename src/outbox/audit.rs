@@ -149,6 +149,7 @@ fn look(connection: &mut Connection, audit: &mut Audit) -> Result<(), RowError> 
     note(audit, "streams and episodes", read)?;
     let read = rows::read_positions(&snapshot).map(|positions| audit.positions = positions);
     note(audit, "positions", read)?;
+    note(audit, "FIFOs", rows::read_blocks(&snapshot).map(drop))?;
     let mut lanes = Vec::new();
     let read = rows::read_lanes(&snapshot).map(|found| lanes = found);
     note(audit, "destinations", read)?;

@@ -96,9 +96,9 @@ impl Cost {
     pub(super) fn of(epoch: &Epoch<'_>, blob: usize, pages: u64) -> Cost {
         let changes = epoch.changes;
         let rows = changes.streams.len() + changes.episodes.len() + changes.alerts.len();
-        let rows = rows + epoch.positions.len() + epoch.told.len();
+        let rows = rows + epoch.positions.len() + epoch.blocks.len() + epoch.told.len();
         let gone = changes.streams_gone.len() + changes.episodes_gone.len() + changes.alerts_gone.len();
-        let gone = gone + epoch.positions_gone.len();
+        let gone = gone + epoch.positions_gone.len() + epoch.blocks_gone.len();
         let streams = changes.streams.iter().map(|stream| stream.key.len() + stream.detail.len());
         let episodes = changes.episodes.iter().map(|episode| episode.key.stream.len() + episode.detail.len());
         let alerts = changes.alerts.iter().map(|alert| {

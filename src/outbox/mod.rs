@@ -35,7 +35,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::engine::record::{Batch, LaneId};
-use crate::engine::state::{Changes, FileId, Position};
+use crate::engine::state::{Block, Changes, FileId, Position};
 use crate::units::{Bytes, Lines};
 
 pub use self::cap::SIZE_MIN;
@@ -84,6 +84,10 @@ pub struct Epoch<'a> {
     pub positions: &'a [Position],
     /// Files that need no position any more.
     pub positions_gone: &'a [FileId],
+    /// FIFOs that were read further.
+    pub blocks: &'a [Block],
+    /// FIFOs that have ended.
+    pub blocks_gone: &'a [String],
     /// Losses that a notice in `batch` names: they are not told again.
     pub told: &'a [Loss],
     /// The ack cursor: the fate of every record up to this number is known.
@@ -93,7 +97,16 @@ pub struct Epoch<'a> {
 impl<'a> Epoch<'a> {
     /// One in which no file was read further, nothing is acknowledged, and no loss is told.
     pub fn new(batch: &'a Batch, changes: &'a Changes) -> Epoch<'a> {
-        Epoch { batch, changes, positions: &[], positions_gone: &[], told: &[], acked: 0 }
+        Epoch {
+            batch,
+            changes,
+            positions: &[],
+            positions_gone: &[],
+            blocks: &[],
+            blocks_gone: &[],
+            told: &[],
+            acked: 0,
+        }
     }
 }
 
@@ -141,6 +154,8 @@ pub struct Recovered {
     pub changes: Changes,
     /// How far each file was read.
     pub positions: Vec<Position>,
+    /// What was taken last out of each FIFO.
+    pub blocks: Vec<Block>,
     /// What waits for this destination.
     pub waiting: Waiting,
     /// What waits for others.

@@ -22,7 +22,7 @@ use super::rows::{self, Lane, RowError};
 use super::schema::{self, Found, Meta};
 use super::{Durability, Mishap, OpenError, Options, OtherLane, Recovered, Renewal, Waiting, salvage, wal};
 use crate::engine::record::LaneId;
-use crate::engine::state::{Changes, Position, StreamState};
+use crate::engine::state::{Block, Changes, Position, StreamState};
 use crate::units::{Bytes, Lines};
 
 /// A store that can be trusted.
@@ -49,6 +49,7 @@ struct Loaded {
     lanes: Vec<Lane>,
     changes: Changes,
     positions: Vec<Position>,
+    blocks: Vec<Block>,
 }
 
 /// Opens the store in `directory`, which is locked.
@@ -213,6 +214,7 @@ fn load(directory: &Directory, options: &Options) -> Result<Loaded, Trouble> {
                 lanes: Vec::new(),
                 changes: Changes::default(),
                 positions: Vec::new(),
+                blocks: Vec::new(),
             });
         }
         Found::Ours => {}
@@ -236,10 +238,11 @@ fn load(directory: &Directory, options: &Options) -> Result<Loaded, Trouble> {
             }
         }
         let (lanes, changes) = (rows::read_lanes(&connection)?, rows::read_changes(&connection)?);
-        Ok(Ok((meta, lanes, changes, rows::read_positions(&connection)?)))
+        let (positions, blocks) = (rows::read_positions(&connection)?, rows::read_blocks(&connection)?);
+        Ok(Ok((meta, lanes, changes, positions, blocks)))
     };
-    let (meta, lanes, changes, positions) = read().map_err(trouble)?.map_err(Trouble::Damaged)?;
-    Ok(Loaded { connection, meta: Some(meta), lanes, changes, positions })
+    let (meta, lanes, changes, positions, blocks) = read().map_err(trouble)?.map_err(Trouble::Damaged)?;
+    Ok(Loaded { connection, meta: Some(meta), lanes, changes, positions, blocks })
 }
 
 /// A store that was closed in order is checked page by page only up to this size (80 ms); rows and epochs have
@@ -344,7 +347,7 @@ fn settle(
     mint: &mut dyn FnMut() -> LaneId,
     mut mishaps: Vec<Mishap>,
 ) -> Result<Opened, RowError> {
-    let Loaded { mut connection, meta: before, mut lanes, mut changes, positions } = loaded;
+    let Loaded { mut connection, meta: before, mut lanes, mut changes, positions, blocks } = loaded;
     let meta = Meta {
         // Both are hints; without them a copy is not noticed.
         identity: directory.identity().unwrap_or_default(),
@@ -390,6 +393,7 @@ fn settle(
         acked: lane.acked,
         changes,
         positions,
+        blocks,
         waiting: waiting[index],
         other_lanes,
         created,

@@ -10,11 +10,11 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::schema::{ALERT, TALLY};
+use super::schema::{ALERT, FIFO, TALLY};
 use crate::engine::ledger::Account;
 use crate::engine::record::LaneId;
 use crate::engine::state::{
-    AlertKey, AlertState, Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState, Totals,
+    AlertKey, AlertState, Block, Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState, Totals,
 };
 use crate::engine::template::mask::TemplateId;
 use crate::units::{Lines, Timestamp};
@@ -278,6 +278,19 @@ pub(super) fn read_positions(connection: &Connection) -> Result<Vec<Position>, R
     Ok(positions)
 }
 
+/// What was taken last out of each FIFO.
+pub(super) fn read_blocks(connection: &Connection) -> Result<Vec<Block>, RowError> {
+    let mut blocks = Vec::new();
+    if connection.table_exists(None, FIFO)? {
+        each(connection, FIFO, |row| {
+            let (fifo, offset, length) = (row.text()?.to_owned(), row.u64()?, row.u64()?);
+            blocks.push(Block { fifo, offset, length, hash: row.hex()? });
+            Ok(())
+        })?;
+    }
+    Ok(blocks)
+}
+
 /// All destinations.
 pub(super) fn read_lanes(connection: &Connection) -> Result<Vec<Lane>, RowError> {
     let mut lanes = Vec::new();
@@ -388,6 +401,22 @@ fn write_totals(connection: &Connection, totals: &Totals) -> rusqlite::Result<()
 /// The names of the counts in the table `tally`.
 const LOOPS: &str = "loops";
 const ALERTS: &str = "alerts";
+
+pub(super) fn write_blocks(
+    connection: &Connection,
+    blocks: &[Block],
+    gone: &[String],
+) -> rusqlite::Result<()> {
+    for name in gone {
+        connection.prepare_cached("DELETE FROM fifo WHERE name = ?")?.execute([name])?;
+    }
+    for block in blocks {
+        let hash = format!("{:032x}", block.hash);
+        let columns = [text(&block.fifo), number(block.offset), number(block.length), text(&hash)];
+        put(connection, "INSERT OR REPLACE INTO fifo VALUES (?, ?, ?, ?, ?)", &columns)?;
+    }
+    Ok(())
+}
 
 pub(super) fn write_positions(
     connection: &Connection,

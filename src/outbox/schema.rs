@@ -105,13 +105,21 @@ pub(super) const TABLES: [(&str, &str, &[&str]); 11] = [
          STRICT, WITHOUT ROWID",
         &["rule_group", "rule", "stream"],
     ),
+    // What was taken last out of each FIFO of Docker's, and may still be in it.
+    (
+        FIFO,
+        "CREATE TABLE fifo (name TEXT PRIMARY KEY, start INTEGER NOT NULL, length INTEGER NOT NULL, \
+         hash TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+        &["name"],
+    ),
 ];
 
 /// The tables that the first stores do not have. They are made when such a store is opened; versions that do not know them
 /// pass over them, so the format is the same.
+const LATER: [&str; 3] = [TALLY, ALERT, FIFO];
 pub(super) const TALLY: &str = "tally";
 pub(super) const ALERT: &str = "alert";
-const LATER: [&str; 2] = [TALLY, ALERT];
+pub(super) const FIFO: &str = "fifo";
 
 /// What a database turned out to be.
 #[derive(Debug, PartialEq, Eq)]

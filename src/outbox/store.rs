@@ -124,6 +124,7 @@ impl Store {
             }
             rows::write_changes(connection, epoch.changes)?;
             rows::write_positions(connection, epoch.positions, epoch.positions_gone)?;
+            rows::write_blocks(connection, epoch.blocks, epoch.blocks_gone)?;
             put_losses(connection, &lane.destination, epoch.told)?;
             delete_acknowledged(connection, &mut lane, acked)
         });

@@ -19,7 +19,7 @@ use super::{Durability, Epoch, Loss, Options, Recovered, Store, StoreError, Unse
 use crate::engine::ledger::Account;
 use crate::engine::record::{Batch, Encoding, Kind, LaneId, Meta};
 use crate::engine::state::{
-    AlertKey, AlertState, Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState,
+    AlertKey, AlertState, Block, Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState, Totals,
 };
 use crate::engine::template::mask::TemplateId;
 use crate::units::{Bytes, Lines, Timestamp};
@@ -398,4 +398,28 @@ fn what_is_not_numbered_on_is_refused() {
     check(&mut store, &[1], 2, Some((1, 2, 3)));
     check(&mut store, &[], 3, None);
     assert_eq!((store.next_seq(), store.waiting().records), (3, 2));
+}
+
+/// What was taken out of FIFOs is replaced, deleted, and comes back; stores of earlier versions know of none.
+#[test]
+fn fault_068_blocks_come_back() {
+    let room = tempfile::tempdir().expect("a directory");
+    let (mut store, recovered) = open(room.path());
+    assert_eq!(recovered.blocks, []);
+    let block = |fifo: &str, offset| Block { fifo: fifo.to_owned(), offset, length: 7, hash: u128::MAX - 5 };
+    let changes = Changes { totals: Totals { next_seq: 1, ..Totals::default() }, ..Changes::default() };
+    let mut commit = |blocks: &[Block], blocks_gone: &[String]| {
+        store
+            .commit(&Epoch { blocks, blocks_gone, ..Epoch::new(&Batch::default(), &changes) })
+            .expect("there is room");
+    };
+    commit(&[block("a", 0), block("b", u64::MAX)], &[]);
+    commit(&[block("a", 9)], &["b".to_owned()]);
+    commit(&[block("c", 1)], &[]);
+    drop(store);
+    assert_eq!(open(room.path()).1.blocks, [block("a", 9), block("c", 1)]);
+    let database = rusqlite::Connection::open(room.path().join("outbox.db")).expect("a database");
+    database.execute_batch("DROP TABLE fifo").expect("it is there");
+    drop(database);
+    assert_eq!(open(room.path()).1.blocks, []);
 }
