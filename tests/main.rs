@@ -7,6 +7,7 @@
 //! | `golden` | whole runs against `tests/golden/<case>/expected` |
 //! | `cli` | the real program on input that ends, and on bad input |
 //! | `fuzz` | laws that hold whatever bytes come in; shared with `cargo fuzz` |
+//! | `driver` | the logging driver, with tests that play dockerd |
 //! | `daemon` | the real program while it runs: rotation, signals, memory |
 //! | `docker` | the logging driver under a real Docker engine |
 //! | `rig` | lines that say who they are, and the judge of what arrives; used by `broker` |
@@ -16,6 +17,7 @@ mod broker;
 mod cli;
 mod daemon;
 mod docker;
+mod driver;
 mod fuzz;
 mod golden;
 mod rig;

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod consume;
 pub mod demo;
 pub mod destination;
+pub mod driver;
 pub mod log;
 pub mod man;
 pub mod replay;
@@ -58,6 +59,8 @@ struct Cli {
 enum Command {
     /// Follow logs and ship them: the sidecar
     Run(run::Args),
+    /// Serve dockerd as a logging driver: the plugin
+    Driver(driver::Args),
     /// Show the incident, whole: a storm of 220,314 lines through the real sidecar and back out of Kafka
     Demo(demo::Args),
     /// Read a topic that squall has written, and print its records
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Run(args) => run::main(&args),
+        Command::Driver(args) => driver::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Consume(args) => consume::main(&args),
         Command::Validate(args) => validate::main(&args),

@@ -280,8 +280,15 @@ pub(super) fn send_to(destination: &Destination, json: bool, config: &mut Config
 /// reads holds them. Longer than tearing a Kafka producer down; with the default 8 s within Docker's 10 s.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// Runs until the end; the first signal stops in order, the second at once.
 fn run(config: &Config) -> Result<Report, StartError> {
+    until_end(config, |on_end| Daemon::start(config, on_end))
+}
+
+/// Runs until the end; the first signal stops in order, the second at once.
+pub(super) fn until_end(
+    config: &Config,
+    start: impl FnOnce(Box<dyn FnOnce() + Send>) -> Result<Daemon, StartError>,
+) -> Result<Report, StartError> {
     let action = "start the runtime";
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -293,10 +300,10 @@ fn run(config: &Config) -> Result<Report, StartError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
         let (ended, mut end) = oneshot::channel();
-        let daemon = Daemon::start(config, move || {
+        let daemon = start(Box::new(move || {
             // Nobody listens any more when the receiver is gone.
             let _ = ended.send(());
-        })?;
+        }))?;
         let mut overdue = Box::pin(tokio::time::sleep(Duration::MAX));
         let mut asked = false;
         loop {

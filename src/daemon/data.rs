@@ -16,9 +16,11 @@ use super::stop::Stop;
 use super::wake::Wake;
 use crate::engine::chunk::{Chunk, OriginId};
 use crate::engine::ledger::Ledger;
-use crate::engine::record::Reason;
+use crate::engine::record::{Lost, Reason};
+use crate::engine::storm::Pressure;
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::{Engine, Source};
+use crate::input::docker_driver::follow::{Follow, Mode};
 use crate::outbox::Loss;
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
@@ -29,6 +31,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const SHARE: Bytes = Bytes(64 << 10);
 /// The longest time that something is kept from the outbox (delivery.md R3).
 const EPOCH_EVERY: Duration = Duration::from_millis(100);
+/// How long FIFOs wait for a commit (`faults.md` 67).
+const COMMIT_WAIT: Duration = Duration::from_millis(250);
+/// How many epochs' worth of records are kept in memory while none can be committed.
+const MEMORY_EPOCHS: usize = 8;
 /// How often the books are balanced and published.
 const BALANCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -65,6 +71,8 @@ pub struct DataThread {
     pub published: Arc<Mutex<Ledger>>,
     /// How much was read, for everybody.
     pub read: BytesRead,
+    /// What is read is taken out of its FIFO only when it is committed: one epoch at a time, and as soon as it may be.
+    pub strict: bool,
 }
 
 /// How many bytes have been read, as of the last look.
@@ -93,6 +101,25 @@ struct Cut {
     gone: bool,
     /// Losses that are told in this one.
     told: Vec<Loss>,
+    /// How many were handed over, and when the last one was.
+    given: u64,
+    given_at: Monotonic,
+    /// What happens to what FIFOs give.
+    mode: Mode,
+}
+
+impl Cut {
+    fn new(now: Monotonic, wanted: bool) -> Cut {
+        Cut {
+            not_before: now,
+            wanted,
+            gone: false,
+            told: Vec::new(),
+            given: 0,
+            given_at: now,
+            mode: Mode::Exact,
+        }
+    }
 }
 
 impl DataThread {
@@ -100,13 +127,14 @@ impl DataThread {
     pub fn run(mut self) -> DataEnd {
         let now = clock::now();
         let mut next_balance = now.arrival + BALANCE_EVERY;
-        let mut cut = Cut { not_before: now.arrival, wanted: self.keeps, gone: false, told: Vec::new() };
+        let mut cut = Cut::new(now.arrival, self.keeps);
         let closed_by = loop {
             if self.stop.is_requested() || cut.gone {
                 break ClosedBy::Shutdown;
             }
             let now = clock::now();
             self.listen(&mut cut, now);
+            self.settle(&mut cut, now);
             let looked = self.look(now, &mut cut);
             self.read.set(self.intake.engine.bytes_in());
             self.on_time(now, &mut cut);
@@ -122,7 +150,7 @@ impl DataThread {
             }
             if !looked.more {
                 let until = if cut.wanted { next_balance.min(cut.not_before) } else { next_balance };
-                self.sleep(now, looked.next, until);
+                self.sleep(&cut, now, looked.next, until);
             }
         };
         self.end(closed_by, cut)
@@ -141,7 +169,7 @@ impl DataThread {
     fn look(&mut self, now: Now, cut: &mut Cut) -> Looked {
         let mut looked = Looked { more: false, done: true, next: None };
         for index in 0..self.readers.len() {
-            let progress = self.readers[index].poll(now, SHARE, &mut self.intake);
+            let progress = self.readers[index].poll(now, SHARE, cut.mode, &mut self.intake);
             looked.more |= progress.more;
             looked.done &= progress.done;
             looked.next = looked.next.into_iter().chain(progress.next_look).min();
@@ -153,15 +181,25 @@ impl DataThread {
 
     /// Closes what is over by the clock.
     fn on_time(&mut self, now: Now, cut: &mut Cut) {
-        while !cut.gone && self.intake.engine.deadline().is_some_and(|deadline| deadline <= now.arrival) {
+        // Where nothing can be handed over, windows stay open rather than become records that nobody takes.
+        let is_full = self.is_outstanding(cut) && self.intake.engine.batch().bytes.len() >= self.epoch_bytes;
+        while !cut.gone
+            && !is_full
+            && self.intake.engine.deadline().is_some_and(|deadline| deadline <= now.arrival)
+        {
             self.intake.engine.on_deadline(now);
             cut.wanted = true;
             self.cut_if_full(cut, now);
         }
     }
 
-    fn is_due(&self, cut: &Cut, now: Now, more: bool) -> bool {
+    fn is_due(&mut self, cut: &Cut, now: Now, more: bool) -> bool {
         let records = !self.intake.engine.batch().is_empty();
+        if self.strict {
+            let mut fifos = self.readers.iter_mut().filter_map(Reader::as_fifos);
+            return fifos.any(|fifos| fifos.has_news())
+                || (cut.wanted || records) && cut.not_before <= now.arrival;
+        }
         if self.keeps {
             return (cut.wanted || records) && cut.not_before <= now.arrival;
         }
@@ -177,7 +215,7 @@ impl DataThread {
 
     /// Cuts an epoch and hands it over; waits while the output thread is behind.
     fn cut(&mut self, cut: &mut Cut, now: Now) {
-        if cut.gone {
+        if cut.gone || self.is_outstanding(cut) {
             return;
         }
         let mut epoch = self.giver.empty();
@@ -192,15 +230,58 @@ impl DataThread {
         (cut.wanted, cut.not_before) = (false, now.arrival + EPOCH_EVERY);
         if !epoch.is_empty() {
             cut.gone = self.giver.give(epoch).is_err();
+            (cut.given, cut.given_at) = (cut.given + 1, now.arrival);
+        }
+    }
+
+    /// Whether an epoch is being committed behind which none may come.
+    fn is_outstanding(&self, cut: &Cut) -> bool {
+        self.strict && self.feedback.commits() < cut.given
+    }
+
+    /// Takes out of the FIFOs what is committed. What cannot be committed for too long is taken out all the same: an unread
+    /// FIFO stops the container, and then even `docker stop` hangs.
+    fn settle(&mut self, cut: &mut Cut, now: Now) {
+        if !self.strict {
+            return;
+        }
+        let is_late = cut.given_at + COMMIT_WAIT <= now.arrival;
+        let fifos = self.readers.iter_mut().filter_map(Reader::as_fifos);
+        if self.feedback.commits() >= cut.given {
+            fifos.for_each(Follow::settle);
+            if std::mem::replace(&mut cut.mode, Mode::Exact) != Mode::Exact {
+                tracing::info!("what is read survives a kill again");
+            }
+        } else if is_late && cut.mode == Mode::Exact {
+            fifos.for_each(Follow::release);
+            cut.mode = Mode::Memory;
+            let message = "nothing was committed for 250 ms; what is read from now on is lost if squall is killed before it says more";
+            tracing::warn!("{message}");
+            self.intake
+                .tell(&Tell::about_us(Reason::DurabilityLost, message.to_owned(), Lost::default()), now);
+        }
+        if cut.mode == Mode::Memory
+            && self.intake.engine.batch().bytes.len() >= MEMORY_EPOCHS * self.epoch_bytes
+        {
+            cut.mode = Mode::Count;
+            tracing::error!("there is no memory for more: lines are read and only counted");
+        }
+        if cut.mode != Mode::Exact {
+            self.intake.engine.set_pressure(Pressure::Shed);
         }
     }
 
     /// Sleeps until something is due or an input wakes us, but not shorter than the coalescing time.
-    fn sleep(&self, looked_at: Now, next_look: Option<Monotonic>, at_latest: Monotonic) {
+    fn sleep(&self, cut: &Cut, looked_at: Now, next_look: Option<Monotonic>, at_latest: Monotonic) {
         let deadlines = next_look.into_iter().chain(self.intake.engine.deadline());
-        let until = deadlines.fold(at_latest, Monotonic::min);
+        let mut until = deadlines.fold(at_latest, Monotonic::min);
+        if self.is_outstanding(cut) {
+            // What is due waits for the commit, which wakes us, but FIFOs do not wait for ever.
+            let is_late = cut.given_at + COMMIT_WAIT <= looked_at.arrival;
+            until = if is_late { looked_at.arrival + LOOK_EVERY } else { cut.given_at + COMMIT_WAIT };
+        }
         let woken = self.wake.wait(until.since(clock::now().arrival));
-        if woken && !self.stop.is_requested() {
+        if woken && !self.strict && !self.stop.is_requested() {
             let passed = clock::now().arrival.since(looked_at.arrival);
             std::thread::sleep(LOOK_EVERY.saturating_sub(passed));
         }
@@ -221,6 +302,8 @@ impl DataThread {
     fn end(mut self, closed_by: ClosedBy, mut cut: Cut) -> DataEnd {
         self.stop.await_end();
         self.listen(&mut cut, clock::now());
+        // The last epoch goes behind the one that is on its way, and nothing is read any more.
+        self.strict = false;
         while !self.intake.engine.finish_some(closed_by, clock::now()) {
             self.cut_if_full(&mut cut, clock::now());
         }

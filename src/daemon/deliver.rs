@@ -223,6 +223,7 @@ impl DeliverThread {
         let now = clock::now();
         let trouble = match self.ship.commit(&mut epoch, now) {
             Ok(()) => {
+                self.feedback.committed();
                 if work.committing.succeeded() {
                     tracing::info!("the outbox takes records again");
                 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::sync::atomic::{AtomicU8, Ordering};
+use super::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use super::sync::{Mutex, PoisonError};
 use super::wake::Wake;
 use crate::engine::record::{Lost, Reason};
@@ -28,18 +28,53 @@ pub struct Tell {
     pub loss: Option<Loss>,
 }
 
+impl Tell {
+    /// One about this instance, which stands for no accepted lines.
+    pub fn about_us(reason: Reason, message: String, lost: Lost) -> Tell {
+        Tell { reason, message, stream: None, uncounted: Lines(0), lost, loss: None }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Feedback {
     tells: Mutex<Vec<Tell>>,
     pressure: AtomicU8,
+    /// How many epochs were committed.
+    commits: AtomicU64,
+    /// The data thread waits for each of them.
+    awaited: AtomicBool,
     wake: Arc<Wake>,
 }
 
 impl Feedback {
     /// Nothing to say yet. `wake` wakes the data thread.
     pub fn new(wake: Arc<Wake>) -> Feedback {
-        Feedback { tells: Mutex::default(), pressure: AtomicU8::new(0), wake }
+        Feedback {
+            tells: Mutex::default(),
+            pressure: AtomicU8::new(0),
+            commits: AtomicU64::new(0),
+            awaited: AtomicBool::new(false),
+            wake,
+        }
+    }
+
+    /// Says that commits are waited for.
+    pub fn await_commits(&self) {
+        self.awaited.store(true, Ordering::Release);
+    }
+
+    /// Says that an epoch is committed.
+    pub fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::AcqRel);
+        if self.awaited.load(Ordering::Acquire) {
+            self.wake.raise();
+        }
+    }
+
+    /// How many epochs were committed.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
     }
 
     /// Asks for a notice.

@@ -13,6 +13,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod data;
 pub mod deliver;
+pub mod driver;
 pub mod epoch;
 pub mod feedback;
 pub mod handoff;
@@ -40,6 +41,7 @@ use crate::units::Monotonic;
 pub use self::data::BytesRead;
 use self::data::DataEnd;
 use self::deliver::DeliverEnd;
+use self::driver::Worker;
 use self::report::Report;
 pub use self::start::StartError;
 use self::stop::Stop;
@@ -62,13 +64,33 @@ impl Daemon {
     /// # Errors
     /// When the config asks for what cannot be, or the state directory cannot be used.
     pub fn start(config: &Config, on_end: impl FnOnce() + Send + 'static) -> Result<Daemon, StartError> {
+        Daemon::start_with(config, None, on_end)
+    }
+
+    /// Starts the threads of a logging driver's worker: it reads no inputs but what its supervisor hands over.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_worker(
+        config: &Config,
+        worker: Worker,
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> Result<Daemon, StartError> {
+        Daemon::start_with(config, Some(worker), on_end)
+    }
+
+    fn start_with(
+        config: &Config,
+        worker: Option<Worker>,
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> Result<Daemon, StartError> {
         let started = clock::now().arrival;
         let wake = Arc::new(Wake::default());
         let stop = Arc::new(Stop::new(config.shutdown_timeout, Arc::clone(&wake)));
-        if start::inputs_end(config) {
+        if worker.is_none() && start::inputs_end(config) {
             stop.await_end();
         }
-        let (data, deliver) = start::threads(config, &wake, &stop)?;
+        let (data, deliver) = start::threads(config, &wake, &stop, worker)?;
         Ok(Daemon {
             stop,
             ledger: Arc::clone(&data.published),

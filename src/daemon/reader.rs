@@ -5,14 +5,17 @@ use std::path::Path;
 
 use super::data::Intake;
 use super::epoch::Epoch;
+use super::feedback::Tell;
 use crate::engine::Source;
 use crate::engine::chunk::{Chunk, OriginId};
 use crate::engine::frame::Format;
 use crate::engine::line;
-use crate::engine::record::Reason;
 use crate::engine::record::envelope::{Container, Place};
+use crate::engine::record::{Lost, Reason};
 use crate::engine::state::Position;
 use crate::engine::storm::Collapse;
+use crate::input::docker_driver::follow::{self as fifos, Follow, Mode};
+use crate::input::docker_driver::info::Described;
 use crate::input::stdin::{self, Stdin};
 use crate::input::tail::{self, SourceId, Tail};
 use crate::units::{Bytes, Monotonic, Now};
@@ -47,6 +50,7 @@ pub struct Reader {
 enum Input {
     Tail(Box<Tail>),
     Stdin(Stdin),
+    Fifos(Box<Follow>),
 }
 
 /// What one look brought.
@@ -71,12 +75,26 @@ impl Reader {
         Reader { input: Input::Stdin(stdin), settings, origins: HashMap::new(), broken: None }
     }
 
+    /// Reads what dockerd writes.
+    pub fn fifos(fifos: Follow, settings: Settings) -> Reader {
+        Reader { input: Input::Fifos(Box::new(fifos)), settings, origins: HashMap::new(), broken: None }
+    }
+
+    /// The FIFOs, if it reads any.
+    pub fn as_fifos(&mut self) -> Option<&mut Follow> {
+        match &mut self.input {
+            Input::Fifos(fifos) => Some(fifos),
+            Input::Tail(_) | Input::Stdin(_) => None,
+        }
+    }
+
     /// Files that were found so far, also those that were read before this start; a pipe is one, also when nothing comes
     /// out of it.
     pub fn sources(&self) -> usize {
         match &self.input {
             Input::Tail(tail) => self.origins.len().max(tail.files_known()),
             Input::Stdin(_) => 1,
+            Input::Fifos(_) => self.origins.len(),
         }
     }
 
@@ -89,13 +107,16 @@ impl Reader {
     pub fn resume(&mut self, saved: Vec<Position>) -> Vec<Position> {
         match &mut self.input {
             Input::Tail(tail) => tail.resume(saved),
-            Input::Stdin(_) => saved,
+            Input::Stdin(_) | Input::Fifos(_) => saved,
         }
     }
 
     /// How far each file was read that was read since the last call. Reading goes on behind the last line that was
     /// accepted, so the caller must not have been interrupted between reading and the engine.
     pub fn positions(&mut self, intake: &Intake, epoch: &mut Epoch) {
+        if let Input::Fifos(fifos) = &mut self.input {
+            fifos.tell(&mut epoch.blocks, &mut epoch.blocks_gone);
+        }
         let Reader { input: Input::Tail(tail), origins, .. } = self else { return };
         let unfinished = |source| origins.get(&source).and_then(|origin| intake.unfinished(*origin));
         tail.positions(unfinished, &mut |moved| match moved {
@@ -104,8 +125,9 @@ impl Reader {
         });
     }
 
-    /// Takes at most `share` from the input into the engine.
-    pub fn poll(&mut self, now: Now, share: Bytes, intake: &mut Intake) -> Progress {
+    /// Takes at most `share` from the input into the engine. FIFOs have a share of their own, and `mode` says what happens
+    /// to it.
+    pub fn poll(&mut self, now: Now, share: Bytes, mode: Mode, intake: &mut Intake) -> Progress {
         let Reader { input, settings, origins, broken } = self;
         match input {
             Input::Tail(tail) => {
@@ -133,6 +155,11 @@ impl Reader {
                     origins.values().for_each(|origin| intake.end_generation(*origin, now));
                 }
                 Progress { more: progress.more, done: progress.done, next_look: None }
+            }
+            Input::Fifos(fifos) => {
+                let looked =
+                    fifos.poll(now, mode, &mut |event| on_fifo(event, settings, origins, intake, now));
+                Progress { more: false, done: false, next_look: looked.next_look }
             }
         }
     }
@@ -173,6 +200,60 @@ fn on_tail(
             tracing::warn!(path = %path.display(), reason, "cannot read a matched file")
         }
     }
+}
+
+fn on_fifo(
+    event: fifos::Event<'_>,
+    settings: &Settings,
+    origins: &mut HashMap<SourceId, OriginId>,
+    intake: &mut Intake,
+    now: Now,
+) {
+    use fifos::Event;
+    match event {
+        Event::Opened { source, described } => {
+            if described.lossy {
+                let container = &described.name;
+                tracing::warn!(
+                    container,
+                    "mode=non-blocking: dockerd drops lines without a word when it must"
+                );
+            }
+            origins.insert(SourceId(source), intake.open(container_source(described, settings)));
+        }
+        Event::Data { source, offset, bytes } => {
+            intake.data(Chunk { origin: origins[&SourceId(source)], offset, bytes }, now);
+        }
+        Event::Ended { source } => intake.end_generation(origins[&SourceId(source)], now),
+        Event::Closed { source } => {
+            if let Some(origin) = origins.remove(&SourceId(source)) {
+                intake.close(origin, now);
+            }
+        }
+        Event::Uncounted { lines, bytes } => {
+            let message = format!(
+                "{lines} lines were read and thrown away: the outbox took nothing, and memory was full"
+            );
+            let lost = Lost { lines: Some(lines), bytes: Some(bytes), records: None };
+            intake.tell(&Tell::about_us(Reason::Shed, message, lost), now);
+        }
+    }
+}
+
+/// A container as dockerd describes it.
+fn container_source(described: &Described, settings: &Settings) -> Source {
+    let Described { container, name, image, labels, lossy } = described;
+    let mut source = source(settings);
+    source.name = format!("{}/{container}", settings.node);
+    source.format = Format::DockerEntry;
+    // What is not read yet stays in the FIFO, and so does what a stop leaves unfinished.
+    source.stays = true;
+    source.place.container =
+        Some(Container { id: container.clone(), name: name.clone(), image: image.clone() });
+    source.place.labels.retain(|(own, _)| !labels.iter().any(|(label, _)| label == own));
+    source.place.labels.extend(labels.iter().cloned());
+    source.place.lossy = *lossy;
+    source
 }
 
 fn source(settings: &Settings) -> Source {

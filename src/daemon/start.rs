@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::data::{BytesRead, DataThread, Intake};
 use super::deliver::DeliverThread;
+use super::driver::Worker;
 use super::feedback::{Feedback, Tell};
 use super::reader::{Reader, Settings};
 use super::ship::Ship;
@@ -14,8 +15,9 @@ use super::{cgroup, clock, handoff};
 use crate::config::{self, Config, Input, InputKind};
 use crate::engine::ledger::Ledger;
 use crate::engine::record::LaneId;
-use crate::engine::state::Changes;
+use crate::engine::state::{Block, Changes};
 use crate::engine::{Engine, Options};
+use crate::input::docker_driver::follow::Follow;
 use crate::input::stdin::Stdin;
 use crate::input::tail::{self, Tail, TailError};
 use crate::outbox::{self, OpenError, Recovered, Store, WhenFull};
@@ -68,9 +70,11 @@ pub(super) fn threads(
     config: &Config,
     wake: &Arc<Wake>,
     stop: &Arc<Stop>,
+    worker: Option<Worker>,
 ) -> Result<(DataThread, DeliverThread), StartError> {
     let now = clock::now();
-    let mut readers = readers(config, wake)?;
+    let strict = worker.is_some();
+    let mut readers = if strict { Vec::new() } else { readers(config, wake)? };
     let [output] = config.outputs.as_slice() else {
         return Err(StartError::Outputs(config.outputs.len()));
     };
@@ -89,7 +93,11 @@ pub(super) fn threads(
         [recovered.acked, recovered.next_seq],
         Arc::clone(&feedback),
     );
-    let Recovered { lane, changes, positions, .. } = recovered;
+    let Recovered { lane, changes, positions, blocks, .. } = recovered;
+    if let Some(worker) = worker {
+        readers.push(fifos(config, worker, blocks, wake)?);
+        feedback.await_commits();
+    }
     let strangers = readers.iter_mut().fold(positions, |left, reader| reader.resume(left));
     if !strangers.is_empty() {
         tracing::info!(files = strangers.len(), "positions of files that no input follows now are kept");
@@ -106,6 +114,7 @@ pub(super) fn threads(
         stop: Arc::clone(stop),
         published: Arc::new(Mutex::new(Ledger::default())),
         read: BytesRead::default(),
+        strict,
     };
     let deliver = DeliverThread {
         ship,
@@ -274,6 +283,34 @@ fn reader(config: &Config, input: &Input, wake: &Arc<Wake>) -> Result<Reader, St
             Ok(Reader::stdin(stdin, settings))
         }
     }
+}
+
+/// All containers that dockerd tells the supervisor of.
+fn fifos(
+    config: &Config,
+    worker: Worker,
+    blocks: Vec<Block>,
+    wake: &Arc<Wake>,
+) -> Result<Reader, StartError> {
+    let Worker { link, registry } = worker;
+    let wake = Arc::clone(wake);
+    let orphaned = || {
+        // Its successor starts another worker, which cannot have the outbox while this one lives. What is not committed is
+        // still in the FIFOs.
+        tracing::error!("the supervisor is gone");
+        std::process::exit(1);
+    };
+    let action = "read FIFOs";
+    let follow = Follow::new(link, registry, blocks, move || wake.raise(), orphaned)
+        .map_err(|source| StartError::System { action, source })?;
+    // Containers share the settings that an input without any has.
+    let input = Input::new("docker", InputKind::Stdin);
+    let settings = Settings {
+        node: config.identity.node.clone(),
+        line: config.line_limits(&input),
+        ..Settings::default()
+    };
+    Ok(Reader::fifos(follow, settings))
 }
 
 /// Whether the inputs end by themselves and soon, so that somebody is waiting for the end. A pipe does not: while

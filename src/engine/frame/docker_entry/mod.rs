@@ -32,6 +32,30 @@ pub fn whole(bytes: &[u8]) -> usize {
     }
 }
 
+/// How long the frame is that begins at the start of `bytes`, as far as can be told; 0 where none does.
+pub fn begun(bytes: &[u8]) -> usize {
+    match (next(bytes), bytes.first_chunk::<{ entry::HEAD }>()) {
+        (Next::Frame(_, length), _) => length,
+        (Next::Unfinished, Some(head)) => entry::HEAD + u32::from_be_bytes(*head) as usize,
+        _ => 0,
+    }
+}
+
+/// How many lines end in `bytes`: for whoever can only count them.
+pub fn lines(bytes: &[u8]) -> u64 {
+    let (mut taken, mut lines) = (0, 0);
+    loop {
+        match next(&bytes[taken..]) {
+            Next::Frame(Entry { partial, piece, .. }, length) => {
+                lines += u64::from(!partial || piece.is_some_and(|piece| piece.last));
+                taken += length;
+            }
+            Next::Garbage(length) if length > 0 => taken += length,
+            _ => return lines,
+        }
+    }
+}
+
 /// Turns the bytes of one FIFO into frames.
 #[derive(Debug, Default)]
 pub(super) struct Entries {

@@ -37,7 +37,7 @@ fn frame(stream: &str, time: u64, line: &[u8], piece: Option<(&str, u64, bool)>)
 }
 
 /// The lines that come out when these pieces go in and the FIFO ends, and how much was skipped.
-fn lines(length_max: usize, pieces: &[&[u8]]) -> (Vec<String>, u64) {
+fn lines_of(length_max: usize, pieces: &[&[u8]]) -> (Vec<String>, u64) {
     let mut framer = Framer::new(Format::DockerEntry, length_max);
     let mut joiner = Joiner::new(Limits { length_max, ..Limits::default() });
     let now = Now { arrival: Monotonic(0), wall: Timestamp(0) };
@@ -64,7 +64,7 @@ fn lines(length_max: usize, pieces: &[&[u8]]) -> (Vec<String>, u64) {
 fn lines_of_frames() {
     #[track_caller]
     fn check(frames: &[&[u8]], want: &[&str], skipped: u64) {
-        let (shown, lost) = lines(1 << 20, &[&frames.concat()]);
+        let (shown, lost) = lines_of(1 << 20, &[&frames.concat()]);
         // Where a frame stands is told by another test.
         let shown: Vec<_> = shown.iter().map(|line| line.split_once(' ').unwrap().1).collect();
         assert_eq!((shown.as_slice(), lost), (want, skipped));
@@ -112,7 +112,7 @@ fn fault_069_reading_may_begin_anywhere() {
     let mut boundary = 0;
     for (index, frame) in frames.iter().enumerate() {
         for start in boundary + 1..boundary + frame.len() {
-            let (shown, skipped) = lines(100, &[&bytes[start..]]);
+            let (shown, skipped) = lines_of(100, &[&bytes[start..]]);
             assert_eq!(shown.len(), frames.len() - index - 1, "from {start}");
             assert_eq!(skipped as usize, boundary + frame.len() - start, "from {start}");
         }
@@ -123,7 +123,7 @@ fn fault_069_reading_may_begin_anywhere() {
 #[test]
 fn long_lines_are_cut_and_places_kept() {
     let long = frame("stderr", 7, b"abcdefgh", None);
-    let (shown, _) = lines(3, &[&long, &long]);
+    let (shown, _) = lines_of(3, &[&long, &long]);
     let cut = format!("Stderr @7 abc cut from 8 {:x}", xxh3_64(b"abcdefgh"));
     assert_eq!(shown, [format!("0 {cut}"), format!("{} {cut}", long.len())]);
 }
@@ -133,9 +133,9 @@ fn a_frame_of_the_largest_size_is_whole_and_a_larger_one_none() {
     let text = vec![b'x'; entry::BODY_MAX - 14];
     let largest = frame("stdout", 1, &text, None);
     assert_eq!(largest.len(), FRAME_MAX);
-    assert_eq!((lines(9, &[&largest]).0.len(), whole(&largest)), (1, FRAME_MAX));
+    assert_eq!((lines_of(9, &[&largest]).0.len(), whole(&largest)), (1, FRAME_MAX));
     let larger = frame("stdout", 1, &[&text[..], b"x"].concat(), None);
-    assert_eq!(lines(9, &[&larger]), (Vec::new(), larger.len() as u64));
+    assert_eq!(lines_of(9, &[&larger]), (Vec::new(), larger.len() as u64));
 }
 
 #[test]
@@ -158,6 +158,18 @@ fn after_a_restart_pieces_go_on_with_what_is_held() {
     check(&frame("stdout", 1, b"he", Some(("y", 1, false))), &[("", false, false), ("he", true, true)]);
     check(&frame("stdout", 1, b"b", None), &[("", false, false), ("b", false, true)]);
     check(&frame("stderr", 1, b"b", None), &[("b", false, true)]);
+}
+
+#[test]
+fn lines_can_be_counted_alone() {
+    let part = |ordinal, last| frame("stdout", 1, b"x", Some(("x", ordinal, last)));
+    let bytes =
+        [&part(1, false)[..], b"zz", &part(2, true), &frame("stderr", 1, b"y", None), b"\0\0"].concat();
+    assert_eq!((lines(&bytes), lines(b"zz"), lines(b"")), (2, 0, 0));
+    assert_eq!(
+        (begun(&bytes), begun(&bytes[..4]), begun(&bytes[..3]), begun(b"zz")),
+        (part(1, false).len(), part(1, false).len(), 0, 0)
+    );
 }
 
 fn fifo() -> impl Strategy<Value = Vec<u8>> {
@@ -186,9 +198,9 @@ proptest! {
         let starts = [0].into_iter().chain(cuts.iter().copied());
         let ends = cuts.iter().copied().chain([fifo.len()]);
         let pieces: Vec<_> = starts.zip(ends).map(|(start, end)| &fifo[start..end]).collect();
-        prop_assert_eq!(lines(length_max, &pieces), lines(length_max, &[&fifo]));
+        prop_assert_eq!(lines_of(length_max, &pieces), lines_of(length_max, &[&fifo]));
         let bytes: Vec<_> = fifo.chunks(1).collect();
-        prop_assert_eq!(lines(length_max, &bytes), lines(length_max, &[&fifo]));
+        prop_assert_eq!(lines_of(length_max, &bytes), lines_of(length_max, &[&fifo]));
     }
 
     /// Whoever takes whole frames, and is killed, goes on behind them as if nothing had happened.
@@ -211,7 +223,7 @@ proptest! {
     /// Every byte is in a frame, or is counted.
     #[test]
     fn garbage_is_counted(bytes in proptest::collection::vec(prop_oneof![Just(0), Just(6), Just(10), any::<u8>()], 0..300)) {
-        let (shown, skipped) = lines(50, &[&bytes]);
+        let (shown, skipped) = lines_of(50, &[&bytes]);
         prop_assert!(!shown.is_empty() || skipped == bytes.len() as u64);
     }
 }

@@ -1,0 +1,121 @@
+//! `squall driver`: Docker's logging driver, as supervisor and, started by it, as worker.
+
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::destination::Destination;
+use super::run::{place, send_to, until_end};
+use super::stdio::complain;
+use super::validate::environment;
+use super::{Exit, log, usage};
+use crate::config::{self, Config, Durability, Sources, WhenFull};
+use crate::daemon::driver::{Options, Registry, Worker, shared, supervisor};
+use crate::daemon::{Daemon, StartError};
+use crate::outbox;
+
+/// Serve dockerd as a logging driver.
+///
+/// This is the entry point of the plugin; it can also be run by itself, where dockerd looks for plugins.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_line_help = false)]
+pub struct Args {
+    /// Configuration files, merged by key; later ones win
+    #[arg(short, long = "config", value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// A folder of configuration files (*.yaml, *.yml), merged after --config in the order of their names
+    #[arg(long, value_name = "DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// The socket over which dockerd finds the driver; its name is the driver's
+    #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/squall.sock")]
+    pub socket: PathBuf,
+    /// Where records go: kafka://HOST:PORT[,HOST:PORT…]/TOPIC, console, file:PATH or blackhole
+    #[arg(long, value_name = "DESTINATION")]
+    pub to: Option<Destination>,
+    /// The state directory: FIFOs, open counts, and what is not delivered yet
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// How long stopping may take, delivery included
+    #[arg(long, value_name = "TIME", value_parser = config::parse_time)]
+    pub shutdown_timeout: Option<Duration>,
+    /// Set one key of the config, as in --set storm.first=10
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Be the worker of the supervisor that is standard input
+    #[arg(long, hide = true)]
+    pub worker: bool,
+}
+
+/// Runs the driver.
+pub fn main(args: &Args) -> anyhow::Result<Exit> {
+    log::begin("info");
+    let sources = Sources {
+        files: args.config.clone(),
+        dir: args.config_dir.clone(),
+        env: environment(),
+        sets: args.set.iter().cloned().chain(args.to.iter().flat_map(place)).collect(),
+        ..Sources::default()
+    };
+    let mut config = match config::load(&sources) {
+        Ok((config, warnings)) => {
+            // Once is enough: the worker would say it again at each start.
+            let warnings = if args.worker { Vec::new() } else { warnings };
+            warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
+            config
+        }
+        Err(faults) => {
+            complain(faults);
+            return Ok(Exit::Config);
+        }
+    };
+    let Some(state) = settle(args, &mut config) else { return Ok(usage(StartError::NoStateDir)) };
+    if config.outputs.len() != 1 {
+        return Ok(usage(StartError::Outputs(config.outputs.len())));
+    }
+    let registry = state.join("fifos");
+    if args.worker {
+        return work(&config, registry);
+    }
+    let options = Options {
+        socket: args.socket.clone(),
+        registry,
+        worker: std::env::args().skip(1).chain(["--worker".to_owned()]).collect(),
+        shared: shared(&config),
+        shutdown_timeout: config.shutdown_timeout,
+    };
+    supervisor::run(&options).context("the supervisor cannot go on")?;
+    Ok(Exit::Fine)
+}
+
+/// Flags win over the config. Returns the state directory.
+fn settle(args: &Args, config: &mut Config) -> Option<PathBuf> {
+    if let Some(timeout) = args.shutdown_timeout {
+        config.shutdown_timeout = timeout;
+    }
+    if let Some(destination) = &args.to {
+        send_to(destination, true, config);
+    }
+    let xdg = std::env::var_os("XDG_STATE_HOME");
+    let uid = rustix::process::geteuid().as_raw();
+    let default = || outbox::default_dir(uid, xdg.as_deref(), std::env::var_os("HOME").as_deref());
+    let state = args.state.clone().or_else(|| config.outbox.dir.clone()).or_else(default)?;
+    config.outbox.dir = Some(state.clone());
+    // After a power loss the FIFOs are gone, whatever was synced.
+    config.outbox.durability = Durability::Process;
+    // A FIFO that is not read stops the container behind it.
+    config.outbox.when_full = WhenFull::Degrade;
+    Some(state)
+}
+
+fn work(config: &Config, registry: PathBuf) -> anyhow::Result<Exit> {
+    let link = std::io::stdin().as_fd().try_clone_to_owned().context("the supervisor is not there")?;
+    let registry = Registry::open(registry).context("the list of FIFOs cannot be read")?;
+    let worker = Worker { link, registry };
+    let report = until_end(config, |on_end| Daemon::start_worker(config, worker, on_end))?;
+    for complaint in report.complaints() {
+        tracing::error!("{complaint}");
+    }
+    Ok(if report.is_safe() { Exit::Fine } else { Exit::Failed })
+}

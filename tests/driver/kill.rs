@@ -1,0 +1,104 @@
+//! `kill -9` of the worker and of the supervisor, at any moment and under load: nothing is missing, nothing comes twice.
+
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::World;
+
+/// Kills the worker so many times while lines are written.
+#[track_caller]
+fn kills_under_load(kills: u64, lines: u64) {
+    let mut world = World::new();
+    let socket = world.socket();
+    let mut logging = world.container("c");
+    for round in 0..kills {
+        world.write(&mut logging, lines);
+        // Moments differ: what a worker does at a time is not in our hands.
+        thread::sleep(Duration::from_micros(round * 7_919 % 60_000));
+        world.kill_worker();
+        world.write(&mut logging, lines / 4);
+    }
+    world.write(&mut logging, 100);
+    world.await_newest();
+    logging.stop(&socket);
+    world.await_drained();
+    world.finish();
+}
+
+#[test]
+fn fault_068_a_killed_worker_loses_and_doubles_nothing() {
+    kills_under_load(12, 3_000);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn fault_068_two_hundred_killed_workers() {
+    kills_under_load(200, 8_000);
+}
+
+#[test]
+fn fault_068_a_killed_supervisor_comes_back_with_its_fifos() {
+    let mut world = World::new();
+    let mut logging = world.container("c");
+    for _ in 0..3 {
+        world.write(&mut logging, 2_000);
+        let worker = world.worker();
+        world.driver().signal(Signal::KILL);
+        // Its worker ends by itself.
+        let supervisor = world.driver.take().expect("it ran");
+        drop(supervisor);
+        world.write(&mut logging, 500);
+        world.start();
+        let successor = world.worker();
+        assert_ne!(worker, successor);
+    }
+    world.await_newest();
+    let socket = world.socket();
+    logging.stop(&socket);
+    world.await_drained();
+    world.finish();
+}
+
+#[test]
+fn fault_070_what_was_stopped_is_read_though_the_worker_dies() {
+    let mut world = World::new();
+    let socket = world.socket();
+    let mut logging = world.container("c");
+    world.write(&mut logging, 4_000);
+    logging.stop(&socket);
+    world.kill_worker();
+    world.await_drained();
+    world.finish();
+}
+
+#[test]
+fn fault_071_a_worker_that_hangs_is_replaced() {
+    let mut world = World::new();
+    let mut logging = world.container("c");
+    world.write(&mut logging, 100);
+    world.await_newest();
+    let worker = world.worker();
+    rustix::process::kill_process(worker, Signal::STOP).expect("it runs");
+    world.write(&mut logging, 100);
+    world.await_newest();
+    assert_ne!(world.worker(), worker);
+    assert!(world.driver().stderr().contains("has said nothing for"));
+    world.finish();
+}
+
+#[test]
+fn lines_that_wait_for_the_driver_are_read_when_it_starts_again() {
+    let mut world = World::new();
+    let socket = world.socket();
+    let mut logging = world.container("c");
+    world.write(&mut logging, 500);
+    world.stop();
+    world.write(&mut logging, 500);
+    world.start();
+    world.await_newest();
+    logging.stop(&socket);
+    world.await_drained();
+    world.finish();
+}
