@@ -230,6 +230,13 @@ fn on_fifo(
                 intake.close(origin, now);
             }
         }
+        Event::Vanished { described } => {
+            let message = format!(
+                "the FIFO of container {} ({}) was gone when squall started again; lines that were still in it are lost",
+                described.name, described.container
+            );
+            intake.tell(&Tell::about_us(Reason::Vanished, message, Lost::default()), now);
+        }
         Event::Uncounted { lines, bytes } => {
             let message = format!(
                 "{lines} lines were read and thrown away: the outbox took nothing, and memory was full"

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::World;
+use crate::rig::verifier::Verifier;
 
 /// Kills the worker so many times while lines are written.
 #[track_caller]
@@ -86,6 +87,54 @@ fn fault_071_a_worker_that_hangs_is_replaced() {
     assert_ne!(world.worker(), worker);
     assert!(world.driver().stderr().contains("has said nothing for"));
     world.finish();
+}
+
+/// Nothing can be committed for a while: the container goes on, and every line is in the books.
+#[test]
+fn fault_067_the_fifo_is_drained_though_nothing_can_be_committed() {
+    let mut world = World::new();
+    let socket = world.socket();
+    let mut logging = world.container("c");
+    world.write(&mut logging, 500);
+    world.await_newest();
+    let store = rusqlite::Connection::open(world.folder.path().join("state/outbox.db")).expect("a store");
+    store.busy_timeout(Duration::from_secs(30)).expect("an option");
+    store.execute_batch("BEGIN IMMEDIATE").expect("it is free now and then");
+    // Ten times what the FIFO holds: if it were not read, this would stand still.
+    while logging.written < 10 << 20 {
+        world.write(&mut logging, 5_000);
+    }
+    let told = "nothing was committed for 250 ms";
+    world.driver().wait_until("the trouble", |driver| driver.stderr().contains(told));
+    store.execute_batch("ROLLBACK").expect("it was ours");
+    drop(store);
+    world.write(&mut logging, 500);
+    world.driver().wait_until("the end of it", |driver| driver.stderr().contains("survives a kill again"));
+    logging.stop(&socket);
+    world.await_drained();
+    world.stop();
+    let records = world.records();
+    assert!(records.iter().any(|record| record["squall"]["reason"] == "durability_lost"));
+    let mut verifier = Verifier::default();
+    verifier.expect_only_counts();
+    world.out().lines().for_each(|record| verifier.take(record.as_bytes()));
+    verifier.finish(&world.truth).expect_exact();
+}
+
+#[test]
+fn fault_068_a_fifo_that_is_gone_is_told() {
+    let mut world = World::new();
+    let mut logging = world.container("c");
+    logging.line("stdout", b"read");
+    world.await_line("read");
+    world.stop();
+    std::fs::remove_dir_all(world.folder.path().join("fifos")).expect("our own folder");
+    world.start();
+    world.await_drained();
+    world.stop();
+    let records = world.records();
+    let told = records.iter().find(|record| record["squall"]["reason"] == "vanished").expect("it is told");
+    assert!(told["message"].as_str().expect("text").contains("container c-name (c)"), "{told}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::input::docker_driver::fifo::CAPACITY;
 use crate::input::docker_driver::info::{Described, Info};
 use crate::input::docker_driver::link::{self, Message};
 use crate::input::docker_driver::options::{LogOpts, Shared};
-use crate::input::docker_driver::registry::{Entry, Registry};
+use crate::input::docker_driver::registry::{Entry, Known, Registry};
 
 /// How long a worker may say nothing (`faults.md` 71).
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -55,7 +55,8 @@ struct Fifos {
 
 /// A FIFO that has not ended.
 struct Held {
-    descriptor: OwnedFd,
+    /// `None`: it is gone, and the worker has to tell that.
+    descriptor: Option<OwnedFd>,
     entry: Entry,
 }
 
@@ -75,7 +76,7 @@ impl Plugin for Fifos {
             .save(&name, &entry)
             .map_err(|error| format!("squall cannot remember {file}: {error}"))?;
         self.numbers += 1;
-        self.hold(name, Held { descriptor, entry });
+        self.hold(name, Held { descriptor: Some(descriptor), entry });
         Ok(())
     }
 
@@ -95,7 +96,7 @@ impl Plugin for Fifos {
 impl Fifos {
     fn open(options: &Options, news: Rc<Notify>) -> io::Result<Fifos> {
         let registry = Registry::open(options.registry.clone())?;
-        let (entries, broken) = registry.all()?;
+        let Known { entries, broken } = registry.all()?;
         for path in broken {
             tracing::error!(path = %path.display(), "what was known of a FIFO cannot be read; it is set aside");
         }
@@ -104,14 +105,11 @@ impl Fifos {
         let mut fifos =
             Fifos { registry, shared, held: BTreeMap::new(), numbers, outgoing: VecDeque::new(), news };
         for (name, entry) in entries {
-            match open(&entry.file) {
-                Ok(descriptor) => fifos.hold(name, Held { descriptor, entry }),
-                Err(error) => {
-                    let container = &entry.described.name;
-                    tracing::error!(container, "a FIFO is gone, and whatever was still in it: {error}");
-                    fifos.forget(&name);
-                }
+            let descriptor = open(&entry.file);
+            if let Err(error) = &descriptor {
+                tracing::error!(container = entry.described.name, "a FIFO cannot be opened again: {error}");
             }
+            fifos.hold(name, Held { descriptor: descriptor.ok(), entry });
         }
         Ok(fifos)
     }
@@ -140,11 +138,12 @@ impl Fifos {
     /// Sends all that the worker has not been told; `WouldBlock` where it cannot take all of it now.
     fn send(&mut self, link: &UnixDatagram) -> io::Result<()> {
         while let Some(message) = self.outgoing.front() {
-            let descriptor = match message {
-                Message::Attach(name) => self.held.get(name).map(|held| &held.descriptor),
-                _ => None,
-            };
-            link::send(link, message, descriptor)?;
+            // Of one that has ended meanwhile there is nothing to say.
+            if let Message::Attach(name) | Message::Stopped(name) = message
+                && let Some(held) = self.held.get(name)
+            {
+                link::send(link, message, held.descriptor.as_ref())?;
+            }
             self.outgoing.pop_front();
         }
         Ok(())

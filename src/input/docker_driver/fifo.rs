@@ -298,7 +298,8 @@ mod tests {
         let block = fifo.block();
         // Before the commit: it is taken again, with what came after it.
         rig.write(&second);
-        rig.expect(&mut rig.fifo(None), Head::Block(0, &[&first[..], &second].concat()));
+        let mut fifo = rig.fifo(None);
+        rig.expect(&mut fifo, Head::Block(0, &[&first[..], &second].concat()));
         // Between the commit and the reading: it is passed over.
         let mut fifo = rig.fifo(Some(&block));
         rig.expect(&mut fifo, Head::Block(first.len() as u64, &second));

@@ -69,6 +69,11 @@ pub enum Event<'a> {
         /// Which.
         source: SourceId,
     },
+    /// A FIFO was gone when we started again, and whatever was still in it.
+    Vanished {
+        /// Whose it was.
+        described: &'a Described,
+    },
     /// Frames were taken out and only counted, because there was no room for anything else.
     Uncounted {
         /// Their lines.
@@ -143,7 +148,8 @@ struct Container {
 #[derive(Debug)]
 enum Order {
     Ready(usize),
-    Attach(String, OwnedFd),
+    /// Without a descriptor where the FIFO is gone.
+    Attach(String, Option<OwnedFd>),
     Stopped(String),
 }
 
@@ -239,7 +245,7 @@ impl Follow {
     /// Takes a share of what has come.
     pub fn poll(&mut self, now: Now, mode: Mode, sink: &mut dyn FnMut(Event<'_>)) -> Looked {
         self.say_alive(now.arrival);
-        self.obey(now.arrival);
+        self.obey(now.arrival, sink);
         self.forget(now.arrival, sink);
         if mode != Mode::Count && self.uncounted.0 > Lines(0) {
             let (lines, bytes) = std::mem::take(&mut self.uncounted);
@@ -346,12 +352,18 @@ impl Follow {
     }
 
     /// Does what the supervisor says.
-    fn obey(&mut self, now: Monotonic) {
+    fn obey(&mut self, now: Monotonic, sink: &mut dyn FnMut(Event<'_>)) {
         let orders = std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner));
         for order in orders {
             match order {
                 Order::Ready(index) => self.ready.push_back(index),
-                Order::Attach(name, descriptor) => self.attach(name, descriptor, now),
+                Order::Attach(name, Some(descriptor)) => self.attach(name, descriptor, now),
+                Order::Attach(name, None) => {
+                    if let Ok(entry) = self.registry.load(&name) {
+                        sink(Event::Vanished { described: &entry.described });
+                    }
+                    self.ended.push(name);
+                }
                 Order::Stopped(name) => {
                     let slots = self.fifos.iter_mut().flatten();
                     slots.filter(|slot| slot.fifo.name() == name).for_each(|slot| slot.stopped = true);
@@ -445,9 +457,7 @@ impl Watch {
         loop {
             match link::receive(&*self.link) {
                 Ok(None) => return Ok(true),
-                Ok(Some((Message::Attach(name), Some(descriptor)))) => {
-                    orders.push(Order::Attach(name, descriptor))
-                }
+                Ok(Some((Message::Attach(name), descriptor))) => orders.push(Order::Attach(name, descriptor)),
                 Ok(Some((Message::Stopped(name), _))) => orders.push(Order::Stopped(name)),
                 Ok(Some(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),

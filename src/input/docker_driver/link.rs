@@ -15,7 +15,7 @@ use rustix::net::{
 /// One message. A FIFO is called by the name of its file, which is also that of its entry in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Supervisor: read this FIFO, whose reading end comes along.
+    /// Supervisor: read this FIFO, whose reading end comes along; or, without one, tell that it is gone.
     Attach(String),
     /// Supervisor: dockerd writes no more to it.
     Stopped(String),

@@ -25,6 +25,15 @@ pub struct Entry {
     pub stopped: bool,
 }
 
+/// All that a registry holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Its entries with their names, in the order in which they were announced.
+    pub entries: Vec<(String, Entry)>,
+    /// Files that are none, where they were set aside.
+    pub broken: Vec<PathBuf>,
+}
+
 /// A folder of entries.
 #[derive(Clone, Debug)]
 pub struct Registry {
@@ -77,12 +86,12 @@ impl Registry {
         fs::remove_file(self.path(name))
     }
 
-    /// All entries, in the order in which they were announced, and the files that are none, which are set aside.
+    /// All entries. Files that are none are set aside.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn all(&self) -> io::Result<(Vec<(String, Entry)>, Vec<PathBuf>)> {
-        let (mut entries, mut broken) = (Vec::new(), Vec::new());
+    pub fn all(&self) -> io::Result<Known> {
+        let Known { mut entries, mut broken } = Known::default();
         for file in fs::read_dir(&self.dir)? {
             let path = file?.path();
             let is_ours = path.extension().is_some_and(|kind| kind == "json");
@@ -99,7 +108,7 @@ impl Registry {
             }
         }
         entries.sort_by_key(|(_, entry)| entry.number);
-        Ok((entries, broken))
+        Ok(Known { entries, broken })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -122,10 +131,10 @@ mod tests {
         registry.save("x", &Entry { stopped: true, ..entry(2) }).expect("there is room");
         registry.remove("z").expect("it is there");
         fs::write(room.path().join("a/b/w.json"), "{").expect("our own file");
-        let (entries, broken) = registry.all().expect("a folder");
+        let Known { entries, broken } = registry.all().expect("a folder");
         let names: Vec<_> = entries.iter().map(|(name, entry)| (name.as_str(), entry.stopped)).collect();
         assert_eq!((names, broken), (vec![("y", false), ("x", true)], vec![room.path().join("a/b/w.bad")]));
-        assert_eq!(registry.all().expect("a folder").1, Vec::<PathBuf>::new());
+        assert_eq!(registry.all().expect("a folder").broken, Vec::<PathBuf>::new());
         assert!(registry.load("z").is_err());
     }
 
