@@ -15,7 +15,7 @@ use super::rows::{self, Reader, RowError};
 pub(super) const FORMAT: u32 = 1;
 
 /// The tables, each with the statement that makes it and the columns of its key.
-pub(super) const TABLES: [(&str, &str, &[&str]); 11] = [
+pub(super) const TABLES: [(&str, &str, &[&str]); 12] = [
     // One row: which store this is, and how it was left.
     (
         "meta",

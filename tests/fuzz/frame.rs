@@ -1,6 +1,6 @@
 //! Frames: wherever the chunks are cut, the same lines come out, and every byte of the file is in one of them.
 
-use squall::engine::frame::{Format, Frame, Framer, IoStream, Truncated};
+use squall::engine::frame::{Format, Frame, Framer, IoStream, Truncated, docker_entry};
 use squall::units::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -28,6 +28,20 @@ pub fn cri_line(file: &[u8]) {
     same_frames_however_cut(Format::Auto, length_max, file);
     let plain = same_frames_however_cut(Format::Plain, length_max, file);
     every_byte_is_in_one_frame(&plain, file, length_max, |text, line| line == text);
+}
+
+/// What dockerd writes to a logging driver. Frames go forward, and behind the whole ones nothing is remembered.
+pub fn fifo_frames(fifo: &[u8]) {
+    let frames = same_frames_however_cut(Format::DockerEntry, length_max(fifo), fifo);
+    assert!(frames.is_sorted_by_key(|frame| frame.offset), "frames go forward");
+    let whole = docker_entry::whole(fifo);
+    assert!(whole <= fifo.len() && docker_entry::whole(&fifo[whole..]) == 0, "what is left is no frame");
+    let mut framer = Framer::new(Format::DockerEntry, 1);
+    let mut lines = 0;
+    framer.push(&fifo[..whole], 0, &mut |frame| lines += u64::from(!frame.partial && frame.complete));
+    assert!(docker_entry::lines(fifo) >= lines, "who only counts sees no less");
+    framer.end_of_file(&mut |_| {});
+    assert!(framer.take_skipped().0 <= whole as u64, "no byte is skipped twice");
 }
 
 /// A frame that outlives its chunk.

@@ -7,7 +7,7 @@
 //!
 //! | law | whose bytes |
 //! |---|---|
-//! | `frame::json_file_line`, `frame::cri_line` | a container's, wrapped by its runtime |
+//! | `frame::json_file_line`, `frame::cri_line`, `frame::fifo_frames` | a container's, wrapped by its runtime |
 //! | `template::template` | a container's, as text |
 //! | `config::config` | an operator's |
 //! | `outbox::outbox_row` | a disk's |

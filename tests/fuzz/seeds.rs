@@ -10,9 +10,10 @@ use super::{config, consume, frame, outbox, template};
 /// A law, and the folders that hold its seeds; `tests/run --fuzz` gives the same ones to its target.
 type Law = (fn(&[u8]), &'static [&'static str]);
 
-const LAWS: [Law; 6] = [
+const LAWS: [Law; 7] = [
     (frame::json_file_line, &["tests/fuzz/seeds/json_file_line"]),
     (frame::cri_line, &["tests/fuzz/seeds/cri_line"]),
+    (frame::fifo_frames, &["tests/fuzz/seeds/fifo_frames"]),
     (config::config, &["tests/fuzz/seeds/config", "config", "config/examples"]),
     (template::template, &["tests/fuzz/seeds/template"]),
     (outbox::outbox_row, &["tests/fuzz/seeds/outbox_row"]),
