@@ -81,7 +81,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     let options = Options {
         socket: args.socket.clone(),
         registry,
-        worker: std::env::args().skip(1).chain(["--worker".to_owned()]).collect(),
+        worker: std::env::args_os().skip(1).chain(["--worker".into()]).collect(),
         shared: shared(&config),
         shutdown_timeout: config.shutdown_timeout,
     };

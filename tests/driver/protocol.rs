@@ -96,6 +96,25 @@ fn fault_070_every_kind_of_line_and_the_last_one_arrive() {
 }
 
 #[test]
+fn fault_074_counts_of_a_non_blocking_container_are_not_called_exact() {
+    #[track_caller]
+    fn check(mode: &str, want: bool) {
+        let mut world = World::new();
+        let socket = world.socket();
+        let mut logging = world.container_with("c", json!({ "mode": mode }));
+        (0..500).for_each(|_| logging.line("stdout", b"connection timeout"));
+        logging.stop(&socket);
+        world.await_drained();
+        world.stop();
+        let records = world.records();
+        let summary = records.iter().find(|record| record["squall"]["kind"] == "summary").expect("a storm");
+        assert_eq!(summary["squall"]["exact"], want, "{summary}");
+    }
+    check("blocking", true);
+    check("non-blocking", false);
+}
+
+#[test]
 fn fault_073_dockerd_dies_without_a_word_and_comes_back() {
     let mut world = World::new();
     let socket = world.socket();

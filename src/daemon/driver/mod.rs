@@ -10,8 +10,10 @@
 
 pub mod supervisor;
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::{Config, Output};
 use crate::input::docker_driver::options::Shared;
@@ -34,11 +36,11 @@ pub struct Options {
     /// Where FIFOs are remembered.
     pub registry: PathBuf,
     /// The arguments that make this program a worker.
-    pub worker: Vec<String>,
+    pub worker: Vec<OsString>,
     /// What containers cannot have of their own.
     pub shared: Shared,
     /// How long a worker may take to stop.
-    pub shutdown_timeout: std::time::Duration,
+    pub shutdown_timeout: Duration,
 }
 
 /// What all containers share, for comparing with their log-opts.

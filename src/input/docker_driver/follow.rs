@@ -381,7 +381,9 @@ impl Follow {
             "" => name.clone(),
             id => id.to_owned(),
         };
-        let index = self.fifos.len();
+        // A place is used again; a word that still comes for the one before costs a look.
+        let free = self.fifos.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.fifos.len());
         let fifo = Fifo::new(descriptor, name.clone(), self.committed.get(&name), &mut self.glass);
         let waits = fifo.and_then(|fifo| {
             // Nothing is waited for yet: only who was found empty is.
@@ -398,7 +400,10 @@ impl Follow {
             Err(error) => return tracing::error!(fifo = name, "cannot read a FIFO: {error}"),
         };
         let slot = Slot { fifo, container: container.clone(), stopped: entry.stopped, news: false };
-        self.fifos.push(Some(slot));
+        match free {
+            Some(index) => self.fifos[index] = Some(slot),
+            None => self.fifos.push(Some(slot)),
+        }
         let container = self.containers.entry(container).or_default();
         if container.source.is_none() {
             container.described = entry.described;
