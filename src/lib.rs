@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`terminal`] | | text for people: what would act on a terminal is shown instead |
 //! | [`units`] | | newtypes that everybody may use |
+//! | [`suggest`] | | "did you mean": the known word that is nearest to a wrong one |
 //! | [`input`] | edge | where bytes come from: followed files, pipes, dockerd |
 //! | [`engine`] | pure | bytes + now → records: frames, lines, templates, storms, loops, the ledger. No I/O, no clock, no threads |
 //! | [`outbox`] | edge | what must survive `kill -9`: positions, open counts, unsent records; one transaction an epoch |
