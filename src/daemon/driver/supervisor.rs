@@ -182,17 +182,26 @@ async fn supervise(options: &Options) -> io::Result<()> {
     loop {
         let started = clock::now().arrival;
         fifos.borrow_mut().tell_everything();
-        let (ours, theirs) = link::pair()?;
-        let mut worker = start(options, theirs)?;
-        // Not of datagrams, but tokio need not know that: it only waits.
-        let link = UnixDatagram::from_std(ours.into())?;
         let [terminate, interrupt] = &mut stops;
-        let status = tokio::select! {
-            status = attend(&mut worker, &link, &fifos, &news) => status?,
-            _ = terminate.recv() => return stop(worker, options.shutdown_timeout).await,
-            _ = interrupt.recv() => return stop(worker, options.shutdown_timeout).await,
-        };
-        tracing::error!("the worker has ended ({status}); another one goes on");
+        match start(options) {
+            Ok((mut worker, link)) => {
+                let ended = tokio::select! {
+                    ended = attend(&mut worker, &link, &fifos, &news) => ended,
+                    _ = terminate.recv() => return stop(worker, options.shutdown_timeout).await,
+                    _ = interrupt.recv() => return stop(worker, options.shutdown_timeout).await,
+                };
+                match ended {
+                    Ok(status) => tracing::error!("the worker has ended ({status}); another one goes on"),
+                    Err(error) => {
+                        tracing::error!("the worker cannot be attended ({error}); another one goes on");
+                        // Two that read the same FIFOs would each take half.
+                        worker.kill().await?;
+                    }
+                }
+            }
+            // Too many processes or files on this machine, say. That passes, and a supervisor that ends is worse.
+            Err(error) => tracing::error!("no worker can be started: {error}"),
+        }
         pause = if clock::now().arrival.since(started) >= CALM { PAUSE } else { (pause * 2).min(PAUSE_MAX) };
         let [terminate, interrupt] = &mut stops;
         tokio::select! {
@@ -230,8 +239,13 @@ async fn listen(listener: UnixListener, fifos: Rc<RefCell<Fifos>>) {
     }
 }
 
-fn start(options: &Options, link: OwnedFd) -> io::Result<Child> {
-    Command::new("/proc/self/exe").args(&options.worker).stdin(Stdio::from(link)).kill_on_drop(true).spawn()
+fn start(options: &Options) -> io::Result<(Child, UnixDatagram)> {
+    let (ours, theirs) = link::pair()?;
+    // Not of datagrams, but tokio need not know that: it only waits.
+    let link = UnixDatagram::from_std(ours.into())?;
+    let mut command = Command::new("/proc/self/exe");
+    let worker = command.args(&options.worker).stdin(Stdio::from(theirs)).kill_on_drop(true).spawn()?;
+    Ok((worker, link))
 }
 
 /// Serves a worker until it ends, and ends it when it hangs.
