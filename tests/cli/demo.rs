@@ -35,7 +35,8 @@ fn the_story_is_plain_text_where_nobody_watches() {
     let ended = run(folder.path(), ["demo", "--lines", "2000", "--seconds", "0"]);
     ended.expect_code(0);
     assert!(!ended.stdout.contains('\u{1b}'), "no colours in a pipe");
-    for part in ["What came in", "The ledger", "of 2,000 lines", "60 of 60 calm lines"] {
+    let alert = "[P1] WebSocketRetryLoop firing: 10 WebSocket time-outs in 1m; retries to wss://";
+    for part in ["What came in", alert, "The ledger", "of 2,000 lines", "60 of 60 calm lines"] {
         assert!(ended.stdout.contains(part), "no {part:?} in\n{}", ended.stdout);
     }
 }

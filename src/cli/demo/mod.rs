@@ -8,6 +8,7 @@ mod story;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -20,10 +21,11 @@ use self::writer::{Pace, Writer, Written};
 use super::destination::Destination;
 use super::run::send_to;
 use super::{Exit, log};
-use crate::config::{Config, Input, InputKind, TailFrom, TailOptions};
+use crate::config::{self, Config, Input, InputKind, Sources, TailFrom, TailOptions};
 use crate::corpus::incident;
 use crate::daemon::Daemon;
 use crate::daemon::report::Report;
+use crate::engine::alert::rule::Rule;
 use crate::engine::frame::Format;
 
 /// Show the incident, whole: a storm of 220,314 lines through the real sidecar and back out of Kafka.
@@ -58,7 +60,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     log::begin("warn");
     let folder = tempfile::Builder::new().prefix("squall-demo-").tempdir().context("cannot make a folder")?;
     let kafka = Kafka::for_demo(args.to.as_ref())?;
-    let config = config(folder.path(), kafka.destination(), args.json);
+    let config = config(folder.path(), kafka.destination(), args.json)?;
     let before = kafka.position()?;
     let mut story = Story::begin(args.json, args.lines, kafka.place())?;
 
@@ -105,19 +107,29 @@ fn is_true(written: &Written, report: &Report, readback: Option<&Readback>) -> b
         .is_none_or(|back| back.lines() == written.truth.lines && back.missing(&written.calm) == 0)
 }
 
-fn config(folder: &Path, destination: Destination, json: bool) -> Config {
+fn config(folder: &Path, destination: Destination, json: bool) -> anyhow::Result<Config> {
     let include = folder.join("containers/*/*-json.log").display().to_string();
     let options = TailOptions { include: vec![include], from: TailFrom::Start, ..TailOptions::default() };
     let mut input = Input::new("gateway", InputKind::Tail(options));
     input.format = Format::Docker;
-    let mut config = Config { inputs: vec![input], ..Config::default() };
+    let mut config = Config { inputs: vec![input], alerts: rules()?, ..Config::default() };
     config.identity.node = "demo".to_owned();
     config.identity.service = "api-gateway".to_owned();
     config.identity.instance = "demo-1".to_owned();
     send_to(&destination, json, &mut config);
     // A demonstration leaves nothing behind, and must not meet the sidecar of this machine.
     config.outbox.dir = Some(folder.join("state"));
-    config
+    Ok(config)
+}
+
+/// The rules that would have told somebody of the incident.
+fn rules() -> anyhow::Result<Arc<[Rule]>> {
+    let groups = include_str!("../../../config/presets/retry-loop.yaml");
+    let indented: String = groups.lines().map(|line| format!("  {line}\n")).collect();
+    let text = format!("alerts:\n{indented}");
+    let sources = Sources { inline: vec![("the demo's rules".to_owned(), text)], ..Sources::default() };
+    let (config, _) = config::load(&sources).map_err(|faults| anyhow::anyhow!("{faults}"))?;
+    Ok(config.alerts)
 }
 
 fn log_path(folder: &Path) -> PathBuf {

@@ -42,6 +42,8 @@ pub struct Readback {
     pub summaries: Vec<Value>,
     /// The newest record about a loop.
     pub told_loop: Option<Value>,
+    /// The first alerts that fired.
+    pub alerts: Vec<Value>,
     /// How often each text came, by its hash.
     texts: HashMap<u64, u32>,
 }
@@ -87,7 +89,12 @@ impl Readback {
                 self.told_loop = Some(record);
                 return Ok(());
             }
-            Some("alert") => return Ok(()),
+            Some("alert") => {
+                if squall["state"] == "firing" && self.alerts.len() < SHOWN {
+                    self.alerts.push(record);
+                }
+                return Ok(());
+            }
             other => bail!("a record of an unknown kind: {other:?}"),
         }
         if self.first.len() < SHOWN {

@@ -138,7 +138,13 @@ impl Story {
             writeln!(self.out, "  ... every 5 minutes while it lasts")?;
         }
         writeln!(self.out)?;
-        back.told_loop.as_ref().map_or(Ok(()), |told| self.told_loop(told))
+        back.told_loop.as_ref().map_or(Ok(()), |told| self.told_loop(told))?;
+        if !back.alerts.is_empty() {
+            self.title("and who should know of it can: the rules of config/presets/retry-loop.yaml fired")?;
+            back.alerts.iter().try_for_each(|alert| self.record(alert))?;
+            writeln!(self.out)?;
+        }
+        Ok(())
     }
 
     fn told_loop(&mut self, record: &Value) -> io::Result<()> {
