@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::net::{AddressFamily, sockopt};
 
 use super::destination::Destination;
 use super::run::{place, send_to, until_end};
@@ -12,7 +13,7 @@ use super::stdio::complain;
 use super::validate::environment;
 use super::{Exit, log, usage};
 use crate::config::{self, Config, Durability, Sources, WhenFull};
-use crate::daemon::driver::{Options, Registry, Worker, shared, supervisor};
+use crate::daemon::driver::{Listening, Options, Registry, Shared, Worker, supervisor};
 use crate::daemon::{Daemon, StartError};
 use crate::outbox;
 
@@ -28,7 +29,8 @@ pub struct Args {
     /// A folder of configuration files (*.yaml, *.yml), merged after --config in the order of their names
     #[arg(long, value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
-    /// The socket over which dockerd finds the driver; its name is the driver's
+    /// The socket over which dockerd finds the driver; its name is the driver's. Where standard input is a listening
+    /// socket, as systemd gives it (`StandardInput=socket`), that one is used
     #[arg(long, value_name = "PATH", default_value = "/run/docker/plugins/squall.sock")]
     pub socket: PathBuf,
     /// Where records go: kafka://HOST:PORT[,HOST:PORT…]/TOPIC, console, file:PATH or blackhole
@@ -79,10 +81,10 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         return work(&config, registry);
     }
     let options = Options {
-        socket: args.socket.clone(),
+        socket: listening(args)?,
         registry,
         worker: std::env::args_os().skip(1).chain(["--worker".into()]).collect(),
-        shared: shared(&config),
+        shared: Shared::new(&config, &read_from(args)),
         shutdown_timeout: config.shutdown_timeout,
     };
     supervisor::run(&options).context("the supervisor cannot go on")?;
@@ -107,6 +109,25 @@ fn settle(args: &Args, config: &mut Config) -> Option<PathBuf> {
     // A FIFO that is not read stops the container behind it.
     config.outbox.when_full = WhenFull::Degrade;
     Some(state)
+}
+
+/// A socket that is inherited wins over the flag, which has a default.
+fn listening(args: &Args) -> anyhow::Result<Listening> {
+    let stdin = std::io::stdin();
+    // An error says that it is no socket.
+    let is_ours = sockopt::socket_acceptconn(&stdin).unwrap_or(false)
+        && sockopt::socket_domain(&stdin).is_ok_and(|domain| domain == AddressFamily::UNIX);
+    if !is_ours {
+        return Ok(Listening::At(args.socket.clone()));
+    }
+    let socket =
+        stdin.as_fd().try_clone_to_owned().context("the socket that is standard input cannot be used")?;
+    Ok(Listening::Inherited(socket))
+}
+
+/// Where the config comes from, as far as that can be named.
+fn read_from(args: &Args) -> Vec<PathBuf> {
+    args.config.iter().chain(&args.config_dir).cloned().collect()
 }
 
 fn work(config: &Config, registry: PathBuf) -> anyhow::Result<Exit> {

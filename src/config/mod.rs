@@ -51,6 +51,11 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     quantity::time(text)
 }
 
+/// A time as the config writes it, in the largest unit that is exact.
+pub fn show_time(time: Duration) -> String {
+    quantity::show_time(time)
+}
+
 /// The largest file that is read, in bytes. A thousand inputs with every key set need a fifth of it.
 const FILE_MAX: u64 = 1 << 20;
 

@@ -1,6 +1,7 @@
 //! The logging driver against a dockerd that is played: the protocol, and what a kill may not do.
 
 mod dockerd;
+mod forms;
 mod kill;
 mod protocol;
 

@@ -8,6 +8,7 @@
 //! and then every container with it stands still. It holds the reading end of each FIFO, so that what is in there outlives
 //! the worker, which may die whenever it likes: another one takes over.
 
+pub mod shared;
 pub mod supervisor;
 
 use std::ffi::OsString;
@@ -15,8 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Config, Output};
-use crate::input::docker_driver::options::Shared;
+pub use self::shared::Shared;
 pub use crate::input::docker_driver::registry::Registry;
 
 /// What a worker gets from its supervisor.
@@ -28,11 +28,20 @@ pub struct Worker {
     pub registry: Registry,
 }
 
+/// Where a supervisor hears dockerd.
+#[derive(Debug)]
+pub enum Listening {
+    /// At a socket that it makes, in place of one that was left behind.
+    At(PathBuf),
+    /// At one that somebody else made and keeps: whoever comes while there is no supervisor waits for the next.
+    Inherited(OwnedFd),
+}
+
 /// What a supervisor is told.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// Where dockerd looks for the plugin.
-    pub socket: PathBuf,
+    pub socket: Listening,
     /// Where FIFOs are remembered.
     pub registry: PathBuf,
     /// The arguments that make this program a worker.
@@ -41,19 +50,4 @@ pub struct Options {
     pub shared: Shared,
     /// How long a worker may take to stop.
     pub shutdown_timeout: Duration,
-}
-
-/// What all containers share, for comparing with their log-opts.
-pub fn shared(config: &Config) -> Shared {
-    let mut shared = Shared {
-        first: u64::from(config.storm.first),
-        summary_every: config.storm.summary_every,
-        ..Shared::default()
-    };
-    if let [Output::Kafka(kafka)] = config.outputs.as_slice() {
-        shared.brokers = kafka.brokers.clone();
-        shared.topic = kafka.topic.clone();
-        shared.compression = format!("{:?}", kafka.compression).to_lowercase();
-    }
-    shared
 }

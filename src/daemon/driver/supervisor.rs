@@ -22,13 +22,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::Options;
+use super::{Listening, Options, Shared};
 use crate::daemon::clock;
 use crate::input::docker_driver::api::{self, Plugin};
 use crate::input::docker_driver::fifo::CAPACITY;
 use crate::input::docker_driver::info::{Described, Info};
 use crate::input::docker_driver::link::{self, Message};
-use crate::input::docker_driver::options::{LogOpts, Shared};
+use crate::input::docker_driver::options::LogOpts;
 use crate::input::docker_driver::registry::{Entry, Known, Registry};
 
 /// How long a worker may say nothing (`faults.md` 71).
@@ -68,6 +68,14 @@ impl Plugin for Fifos {
             Registry::name(Path::new(file)).ok_or_else(|| format!("squall cannot use the FIFO {file}"))?;
         if self.held.contains_key(&name) {
             return Ok(()); // dockerd asks again when an answer came late
+        }
+        for option in &options.idle {
+            let container = info.name();
+            tracing::warn!(
+                container,
+                option,
+                "dockerd does not act on this option; max-size, max-file and compress are what it has"
+            );
         }
         let described = Described::new(info, &options);
         let entry = Entry { file: file.into(), described, number: self.numbers, stopped: false };
@@ -172,12 +180,18 @@ pub fn run(options: &Options) -> io::Result<()> {
 }
 
 async fn supervise(options: &Options) -> io::Result<()> {
-    let listener = bind(&options.socket)?;
+    let listener = match &options.socket {
+        Listening::At(socket) => bind(socket)?,
+        Listening::Inherited(socket) => take_over(socket)?,
+    };
     let mut stops = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let news = Rc::new(Notify::new());
     let fifos = Rc::new(RefCell::new(Fifos::open(options, Rc::clone(&news))?));
     tokio::task::spawn_local(listen(listener, Rc::clone(&fifos)));
-    tracing::info!(socket = %options.socket.display(), "dockerd may come");
+    match &options.socket {
+        Listening::At(socket) => tracing::info!(socket = %socket.display(), "dockerd may come"),
+        Listening::Inherited(_) => tracing::info!("dockerd may come to the socket that is standard input"),
+    }
     let mut pause = PAUSE;
     loop {
         let started = clock::now().arrival;
@@ -224,6 +238,13 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(socket)?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// The file of an inherited socket belongs to whoever made it: it is neither bound nor removed.
+fn take_over(socket: &OwnedFd) -> io::Result<UnixListener> {
+    let socket = std::os::unix::net::UnixListener::from(socket.try_clone()?);
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket)
 }
 
 async fn listen(listener: UnixListener, fifos: Rc<RefCell<Fifos>>) {

@@ -2,7 +2,6 @@
 //! not known, or a value that makes no sense, is an error with all that is wrong, which `docker run` shows.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
 
@@ -21,6 +20,8 @@ pub struct LogOpts {
     pub lossy: bool,
     /// Options that the whole driver has and one container cannot change, with what was asked for.
     pub of_driver: Vec<(&'static str, String)>,
+    /// Options that Docker's documentation has and dockerd does not act on.
+    pub idle: Vec<&'static str>,
 }
 
 /// Which names are taken.
@@ -45,15 +46,18 @@ enum Kind {
     Names,
     Pattern,
     Mode,
-    /// Docker's size, which may be decimal.
     Size,
     Number,
     Switch,
+    /// One that does nothing, of this kind otherwise.
+    Idle,
     /// One that all containers share.
     OfDriver,
 }
 
-/// All options. Those about size and rotation are for the copy that dockerd keeps for `docker logs`, and are its own to act on.
+/// All options. Those about size and rotation are for the copy that dockerd keeps for `docker logs`, and are its own to act
+/// on; but it looks at them only after the driver has said yes, and then leaves the FIFO behind. So they are checked here
+/// by dockerd's rules.
 const KNOWN: [(&str, Kind); 20] = [
     ("tag", Kind::Tag),
     ("labels", Kind::Names),
@@ -66,9 +70,9 @@ const KNOWN: [(&str, Kind); 20] = [
     ("max-file", Kind::Number),
     ("compress", Kind::Switch),
     ("cache-disabled", Kind::Switch),
-    ("cache-max-size", Kind::Size),
-    ("cache-max-file", Kind::Number),
-    ("cache-compress", Kind::Switch),
+    ("cache-max-size", Kind::Idle),
+    ("cache-max-file", Kind::Idle),
+    ("cache-compress", Kind::Idle),
     ("squall-config", Kind::OfDriver),
     ("squall-kafka-brokers", Kind::OfDriver),
     ("squall-kafka-topic", Kind::OfDriver),
@@ -97,6 +101,7 @@ impl LogOpts {
                 faults.push(format!("log-opt {name}: {fault}"));
             }
         }
+        faults.extend(uncompressible(options));
         if faults.is_empty() { Ok(parsed) } else { Err(faults.join("; ")) }
     }
 
@@ -119,89 +124,53 @@ impl LogOpts {
                     other => return Err(format!("`{other}` is neither blocking nor non-blocking")),
                 }
             }
-            Kind::Size => drop(size(value)?),
+            Kind::Size => size(value)?,
             Kind::Number => match value.parse::<u32>() {
                 Ok(1..) => {}
                 _ => return Err(format!("`{value}` is no number from 1 up")),
             },
-            Kind::Switch => match value {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE"
-                | "False" => {}
-                other => return Err(format!("`{other}` is neither true nor false")),
-            },
+            Kind::Switch => drop(switch(value)?),
+            Kind::Idle => self.idle.push(name),
             Kind::OfDriver => self.of_driver.push((name, value.to_owned())),
         }
         Ok(())
     }
 }
 
-/// What all containers of this driver share.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shared {
-    /// Where to; empty unless that is Kafka.
-    pub brokers: Vec<String>,
-    /// The topic.
-    pub topic: String,
-    /// How records are compressed.
-    pub compression: String,
-    /// How many lines of a storm come word for word.
-    pub first: u64,
-    /// How often a summary comes.
-    pub summary_every: Duration,
+/// dockerd compresses what was rotated, and refuses to where there is only one file. It does so unless told otherwise.
+fn uncompressible(options: &BTreeMap<String, String>) -> Option<String> {
+    let is = |name: &str, default: bool| options.get(name).map_or(Ok(default), |value| switch(value));
+    // A value that is none has been told already.
+    let compresses = is("compress", true).ok()? && !is("cache-disabled", false).ok()?;
+    let is_alone = options.get("max-file").is_some_and(|files| files.parse() == Ok(1_u32));
+    (compresses && is_alone)
+        .then(|| "log-opt max-file: 1 needs compress=false with it, says dockerd".to_owned())
 }
 
-impl Shared {
-    /// Refuses what would be ignored. A container has no settings of its own in this version: what it asks for must be what
-    /// the driver does anyway.
-    ///
-    /// # Errors
-    /// What differs.
-    pub fn agrees(&self, options: &LogOpts) -> Result<(), String> {
-        for (name, value) in &options.of_driver {
-            let own = match *name {
-                "squall-kafka-brokers" => self.brokers.join(","),
-                "squall-kafka-topic" => self.topic.clone(),
-                "squall-kafka-compression" => self.compression.clone(),
-                "squall-first" => self.first.to_string(),
-                "squall-summary-every" => format!("{}s", self.summary_every.as_secs_f64()),
-                _ => String::new(),
-            };
-            if own != *value {
-                let own = if own.is_empty() { "nothing".to_owned() } else { format!("`{own}`") };
-                return Err(format!(
-                    "log-opt {name}: all containers of this driver share one config, which says {own}: change it there"
-                ));
-            }
-        }
-        Ok(())
+/// Checks a size as dockerd does: `10m`, `1.5 GB`, `20KiB`. In `max-size` all of these are decimal, in `max-buffer-size` all are
+/// binary, an `i` or none. -1 is refused by dockerd, too: without an option there is dockerd's own limit.
+fn size(text: &str) -> Result<(), String> {
+    let lower = text.to_ascii_lowercase();
+    let number = lower.strip_suffix('b').unwrap_or(&lower);
+    let number = number.strip_suffix('i').unwrap_or(number);
+    let number = number.strip_suffix(['k', 'm', 'g', 't', 'p']).unwrap_or(number);
+    let number = number.strip_suffix(' ').unwrap_or(number);
+    let is_plain = number.starts_with(|letter: char| letter.is_ascii_digit())
+        && number.ends_with(|letter: char| letter.is_ascii_digit())
+        && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match number.parse::<f64>() {
+        Ok(number) if is_plain && number > 0.0 => Ok(()),
+        _ => Err(format!("`{text}` is no size; write it as 10m, 500k or 1g")),
     }
 }
 
-/// A size as Docker's users write it, in bytes: `10m` is decimal, `10MiB` binary, -1 without a limit.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).trim_end();
-    let unit = text[digits.len()..].trim().to_ascii_lowercase();
-    let decimal = |power: u32| 1000_u64.pow(power);
-    let factor = match unit.as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => decimal(1),
-        "m" | "mb" => decimal(2),
-        "g" | "gb" => decimal(3),
-        "t" | "tb" => decimal(4),
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        "tib" => 1 << 40,
-        _ => 0,
-    };
-    let number: f64 = digits.parse().unwrap_or(f64::NAN);
-    if digits == "-1" && unit.is_empty() {
-        return Ok(u64::MAX);
+/// What Go takes for true and for false.
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        other => Err(format!("`{other}` is neither true nor false")),
     }
-    if factor == 0 || !number.is_finite() || number < 0.0 {
-        return Err(format!("`{text}` is no size; write 10m (10,000,000 bytes) or 10MiB"));
-    }
-    Ok((number * factor as f64) as u64) // too large is the largest
 }
 
 fn one_line(text: &str) -> String {
@@ -259,36 +228,52 @@ mod tests {
     #[test]
     fn sizes_are_dockers() {
         #[track_caller]
-        fn check(text: &str, want: u64) {
-            assert_eq!(size(text), Ok(want), "{text}");
+        fn check(texts: &[&str], want: bool) {
+            for text in texts {
+                assert_eq!(size(text).is_ok(), want, "{text:?}");
+            }
         }
-        check("10", 10);
-        check("10m", 10_000_000);
-        check("10MB", 10_000_000);
-        check("1.5k", 1_500);
-        check("10MiB", 10 << 20);
-        check("2 g", 2_000_000_000);
-        check("-1", u64::MAX);
+        check(&["10", "10m", "10M", "10MB", "1.5k", "10MiB", "2 g", "1tb", "3p", "7b", "10i"], true);
+        check(
+            &[
+                "",
+                " ",
+                "m",
+                "-1",
+                "-5m",
+                "0",
+                "0m",
+                "10 apples",
+                "1e9",
+                ".5k",
+                "1.",
+                "1.2.3",
+                "10  m",
+                "10bb",
+                "٣m",
+            ],
+            false,
+        );
     }
 
     #[test]
-    fn what_the_driver_decides_must_agree() {
-        let shared = Shared {
-            brokers: vec!["a:1".to_owned(), "b:2".to_owned()],
-            topic: "logs".to_owned(),
-            compression: "zstd".to_owned(),
-            first: 5,
-            summary_every: Duration::from_secs(10),
-        };
+    fn one_file_is_not_compressed() {
         #[track_caller]
-        fn check(shared: &Shared, pairs: &[(&str, &str)], want: Option<&str>) {
-            let told = shared.agrees(&options(pairs).expect("they are known")).err().unwrap_or_default();
-            assert_eq!(told.is_empty(), want.is_none(), "{told}");
-            assert!(told.contains(want.unwrap_or_default()), "{told}");
+        fn check(pairs: &[(&str, &str)], want: bool) {
+            let told = options(pairs).err().unwrap_or_default();
+            assert_eq!(told.is_empty(), want, "{told}");
+            assert!(want || told.contains("max-file: 1 needs compress=false"), "{told}");
         }
-        check(&shared, &[("squall-kafka-brokers", "a:1,b:2"), ("squall-kafka-topic", "logs")], None);
-        check(&shared, &[("squall-first", "5"), ("squall-summary-every", "10s")], None);
-        check(&shared, &[("squall-kafka-compression", "lz4")], Some("which says `zstd`"));
-        check(&shared, &[("squall-config", "storm: {}")], Some("which says nothing"));
+        check(&[("max-file", "1")], false);
+        check(&[("max-file", "1"), ("compress", "true")], false);
+        check(&[("max-file", "1"), ("compress", "false")], true);
+        check(&[("max-file", "1"), ("cache-disabled", "true")], true);
+        check(&[("max-file", "2")], true);
+    }
+
+    #[test]
+    fn options_that_do_nothing_are_known() {
+        let found = options(&[("cache-max-size", "10m"), ("max-size", "10m")]).expect("they are known");
+        assert_eq!(found.idle, ["cache-max-size"]);
     }
 }

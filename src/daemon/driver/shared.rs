@@ -1,0 +1,234 @@
+//! What all containers of one driver share, held against what one of them asks for.
+//!
+//! There is one engine with one set of limits, and one way out. An option that would be ignored is refused with a text that
+//! `docker run` shows: what was asked for, what the driver has, and where that is set.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::{self, Config, Output};
+use crate::input::docker_driver::options::LogOpts;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// Where to; `None` unless that is Kafka.
+    kafka: Option<Kafka>,
+    /// How many lines of an episode come word for word.
+    first: u32,
+    /// How often a summary comes.
+    summary_every: Duration,
+    /// The files that the driver has its config from.
+    files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Kafka {
+    brokers: Vec<String>,
+    topic: String,
+    compression: String,
+}
+
+/// One option as the driver has it.
+struct Own {
+    /// The key of the config behind it; `None` where that is the config as a whole.
+    key: Option<&'static str>,
+    /// As it stands there; `None` where there is no such thing.
+    value: Option<String>,
+    /// Whether the container asks for the same.
+    is_same: bool,
+}
+
+impl Shared {
+    /// What a driver with this config has. `files` are those that it was read from.
+    pub fn new(config: &Config, files: &[PathBuf]) -> Shared {
+        let kafka = match config.outputs.as_slice() {
+            [Output::Kafka(kafka)] => Some(Kafka {
+                brokers: kafka.brokers.clone(),
+                topic: kafka.topic.clone(),
+                compression: format!("{:?}", kafka.compression).to_lowercase(),
+            }),
+            _ => None,
+        };
+        let storm = &config.storm;
+        Shared { kafka, first: storm.first, summary_every: storm.summary_every, files: files.to_vec() }
+    }
+
+    /// Refuses what would be ignored.
+    ///
+    /// # Errors
+    /// All that differs from what the driver has, in one line.
+    pub fn agrees(&self, options: &LogOpts) -> Result<(), String> {
+        let told = options.of_driver.iter().filter_map(|(name, asked)| self.refusal(name, asked));
+        let told: Vec<String> = told.collect();
+        if told.is_empty() { Ok(()) } else { Err(told.join("; ")) }
+    }
+
+    /// Why a container cannot have this; `None` when it has it anyway.
+    fn refusal(&self, name: &str, asked: &str) -> Option<String> {
+        let Own { key, value, is_same } = self.own(name, asked);
+        if is_same {
+            return None;
+        }
+        let Some(key) = key else {
+            return Some(format!(
+                "log-opt {name}: a container cannot have a config of its own yet; all containers of this driver share {}",
+                self.files().unwrap_or_else(|| "one that is made of flags and environment".to_owned())
+            ));
+        };
+        let has = match value {
+            Some(value) => format!("all containers of this driver share `{key}: {value}`"),
+            None => "this driver does not ship to Kafka".to_owned(),
+        };
+        let destination = match name {
+            "squall-kafka-brokers" | "squall-kafka-topic" => {
+                "a destination of a container's own is not possible yet, and "
+            }
+            _ => "",
+        };
+        Some(format!(
+            "log-opt {name}: `{asked}` is asked for, but {destination}{has}. Leave the option out, or change {key} for all of them: {}",
+            self.places(key)
+        ))
+    }
+
+    fn own(&self, name: &str, asked: &str) -> Own {
+        let of_kafka = |key, value: fn(&Kafka) -> String, is_same: &dyn Fn(&Kafka) -> bool| Own {
+            key: Some(key),
+            value: self.kafka.as_ref().map(value),
+            is_same: self.kafka.as_ref().is_some_and(is_same),
+        };
+        match name {
+            "squall-kafka-brokers" => of_kafka(
+                "outputs.kafka.brokers",
+                |kafka| format!("[{}]", kafka.brokers.join(", ")),
+                &|kafka| sorted(asked.split(',')) == sorted(kafka.brokers.iter().map(String::as_str)),
+            ),
+            "squall-kafka-topic" => {
+                of_kafka("outputs.kafka.topic", |kafka| kafka.topic.clone(), &|kafka| kafka.topic == asked)
+            }
+            "squall-kafka-compression" => {
+                of_kafka("outputs.kafka.compression", |kafka| kafka.compression.clone(), &|kafka| {
+                    kafka.compression == asked
+                })
+            }
+            "squall-first" => Own {
+                key: Some("storm.first"),
+                value: Some(self.first.to_string()),
+                is_same: asked.parse() == Ok(self.first),
+            },
+            "squall-summary-every" => Own {
+                key: Some("storm.summary_every"),
+                value: Some(config::show_time(self.summary_every)),
+                is_same: config::parse_time(asked) == Ok(self.summary_every),
+            },
+            // `squall-config`: inline, or a path.
+            _ => Own {
+                key: None,
+                value: None,
+                is_same: matches!(&self.files[..], [file] if file.as_os_str() == asked),
+            },
+        }
+    }
+
+    /// Where a key can be set.
+    fn places(&self, key: &str) -> String {
+        let flag = match key {
+            "outputs.kafka.brokers" | "outputs.kafka.topic" => "--to kafka://HOST:PORT/TOPIC".to_owned(),
+            _ => format!("--set {key}=…"),
+        };
+        let variable = format!("SQUALL_{}", key.replace('.', "__").to_uppercase());
+        let file = self.files().unwrap_or_else(|| "a file named with --config".to_owned());
+        format!("{flag} among the driver's arguments, {variable} in its environment, or {file}")
+    }
+
+    fn files(&self) -> Option<String> {
+        let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
+        (!files.is_empty()).then(|| files.join(", "))
+    }
+}
+
+/// In any order, and with any space, brokers are the same.
+fn sorted<'a>(brokers: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut brokers: Vec<&str> = brokers.map(str::trim).collect();
+    brokers.sort_unstable();
+    brokers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::kafka;
+
+    #[track_caller]
+    fn check(shared: &Shared, name: &str, asked: &str, want: &[&str]) {
+        let options = [(name.to_owned(), asked.to_owned())].into();
+        let told = shared.agrees(&LogOpts::parse(&options).expect("it is known")).err().unwrap_or_default();
+        assert_eq!(told.is_empty(), want.is_empty(), "{told}");
+        assert!(want.iter().all(|part| told.contains(part)), "{told}");
+        assert!(told.is_empty() || told.starts_with(&format!("log-opt {name}: ")), "{told}");
+    }
+
+    #[test]
+    fn what_the_driver_has_anyway_may_be_asked_for() {
+        let options = kafka::Options {
+            brokers: vec!["a:1".to_owned(), "b:2".to_owned()],
+            topic: "logs".to_owned(),
+            ..kafka::Options::default()
+        };
+        let config = Config { outputs: vec![Output::Kafka(options)], ..Config::default() };
+        let shared = Shared::new(&config, &["/etc/squall/driver.yaml".into()]);
+        check(&shared, "squall-kafka-brokers", "b:2, a:1", &[]);
+        check(&shared, "squall-kafka-topic", "logs", &[]);
+        check(&shared, "squall-kafka-compression", "zstd", &[]);
+        check(&shared, "squall-first", "5", &[]);
+        check(&shared, "squall-summary-every", "10s", &[]);
+        check(&shared, "squall-summary-every", "10000ms", &[]);
+        check(&shared, "squall-config", "/etc/squall/driver.yaml", &[]);
+        let first = [
+            "`3` is asked for, but all containers of this driver share `storm.first: 5`. Leave the option out",
+            "--set storm.first=… among the driver's arguments, SQUALL_STORM__FIRST in its environment, or /etc/squall/driver.yaml",
+        ];
+        check(&shared, "squall-first", "3", &first);
+        check(&shared, "squall-first", "many", &["`many` is asked for"]);
+        check(&shared, "squall-summary-every", "1m", &["`storm.summary_every: 10s`"]);
+        check(&shared, "squall-kafka-compression", "lz4", &["`outputs.kafka.compression: zstd`"]);
+        let topic = [
+            "a destination of a container's own is not possible yet",
+            "`outputs.kafka.topic: logs`",
+            "--to kafka://",
+        ];
+        check(&shared, "squall-kafka-topic", "other", &topic);
+        check(&shared, "squall-kafka-brokers", "a:1", &["`outputs.kafka.brokers: [a:1, b:2]`"]);
+        check(
+            &shared,
+            "squall-config",
+            "storm: {}",
+            &["config of its own yet", "share /etc/squall/driver.yaml"],
+        );
+    }
+
+    #[test]
+    fn a_driver_without_kafka_and_without_files() {
+        let shared = Shared::new(&Config { outputs: vec![Output::Blackhole], ..Config::default() }, &[]);
+        check(
+            &shared,
+            "squall-kafka-topic",
+            "logs",
+            &["does not ship to Kafka", "a file named with --config"],
+        );
+        check(&shared, "squall-config", "/x", &["one that is made of flags and environment"]);
+    }
+
+    #[test]
+    fn all_that_differs_is_told() {
+        let shared = Shared::new(&Config::default(), &[]);
+        let asked = [("squall-first", "1"), ("squall-summary-every", "1s")];
+        let asked = asked.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let told = shared.agrees(&LogOpts::parse(&asked).expect("they are known")).expect_err("both differ");
+        assert!(
+            told.contains("log-opt squall-first: ") && told.contains("; log-opt squall-summary-every: "),
+            "{told}"
+        );
+    }
+}
