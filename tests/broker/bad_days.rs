@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use squall::daemon::clock;
 
-use super::kill::setting;
 use super::sidecar::Sidecar;
 use super::stage::Stage;
 use crate::rig::generator::Plan;
 use crate::support::broker::{Broker, Setup};
+use crate::support::process::setting;
 use crate::support::proxy::{Mode, Proxy};
 
 /// The promise (`budget.memory_max`); a debug build keeps it too.

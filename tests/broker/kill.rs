@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::stage::{Outcome, Stage};
 use crate::rig::generator::Plan;
 use crate::support::broker::Broker;
+use crate::support::process::setting;
 
 /// When to kill: so long after squall has begun to read.
 const ALIVE_MIN: u64 = 50;
@@ -22,11 +23,6 @@ const START_MAX: Duration = Duration::from_secs(5);
 /// Windows last an hour of the log's own clock: 54,000 lines, which is half a second at full load and 18 s in
 /// `fault_037`. So there is always one that has been open for some time when the kill comes.
 const LONG_WINDOWS: [&str; 4] = ["--set", "storm.summary_every=1h", "--set", "storm.summary_every_max=1h"];
-
-/// A number from the environment, or its default.
-pub(super) fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
-}
 
 /// Starts squall and kills it, so many times, and lets it finish then. Also tells which line had arrived at each kill.
 fn kill_and_finish(topic: &str, kills: u64, plan: Plan, more: &[&str]) -> (Outcome, Vec<u64>) {

@@ -9,11 +9,11 @@ use rustix::process::Signal;
 use squall::daemon::clock;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::kill::setting;
 use super::sidecar::Sidecar;
 use super::stage::Stage;
 use crate::rig::generator::Plan;
 use crate::support::broker::{Broker, Setup};
+use crate::support::process::setting;
 use crate::support::proxy::{Mode, Proxy};
 
 /// What can happen.

@@ -1,7 +1,8 @@
 //! A real Docker engine of the test's own: its data, its sockets and its network belong to nobody else.
 //!
-//! The whole test binary must run in a network namespace of its own (`tests/run` sees to that): with `--bridge=none` an
-//! engine deletes the bridge of another one that it shares a network with. Its containers have no network.
+//! The whole test binary must run in a network and a mount namespace of its own, with an empty `/run` (`tests/run` sees to
+//! that): with `--bridge=none` an engine deletes the bridge of another one that it shares a network with, and Docker keeps
+//! the sockets and FIFOs of drivers at fixed places in `/run/docker`. Its containers have no network.
 //! The only image is made here, of Debian's static busybox.
 
 use std::fs::{self, File};
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use super::feed::Feed;
 
 /// The name of the image: `sh` and all that busybox has.
 pub(super) const IMAGE: &str = "squall-test:1";
@@ -32,6 +35,7 @@ impl Engine {
     /// Starts an engine with more arguments than it needs (`--live-restore`, say).
     pub(super) fn start(args: &[&str]) -> Engine {
         require_own_network();
+        require_own_run();
         let folder = tempfile::Builder::new().prefix("sq-").tempdir().expect("a folder");
         let mut engine =
             Engine { process: None, args: args.iter().map(|arg| (*arg).to_owned()).collect(), folder };
@@ -43,7 +47,7 @@ impl Engine {
     /// Starts it (again) and waits until it answers.
     pub(super) fn up(&mut self) {
         assert!(self.process.is_none(), "it runs already");
-        let path = |name: &str| self.folder.path().join(name);
+        let path = |name: &str| self.path(name);
         let log = File::options().create(true).append(true).open(path("log")).expect("a log");
         let mut command = Command::new("dockerd");
         command.arg("--data-root").arg(path("data")).arg("--exec-root").arg(path("exec"));
@@ -60,6 +64,30 @@ impl Engine {
             thread::sleep(LOOK_EVERY);
         }
         panic!("dockerd does not answer:\n{}", self.log());
+    }
+
+    /// Something in the engine's folder, for containers to mount.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `docker run` without a network: what it is to be, and the busybox command. Returns what `docker run` prints.
+    #[track_caller]
+    pub(super) fn run(&self, args: &[&str], command: &[&str]) -> String {
+        self.docker(&run_args(args, command))
+    }
+
+    /// The same, however it ends.
+    pub(super) fn try_run(&self, args: &[&str], command: &[&str]) -> Output {
+        self.try_docker(&run_args(args, command))
+    }
+
+    /// A container of this name that prints what is fed, once it runs.
+    #[track_caller]
+    pub(super) fn print(&self, name: &str, feed: &Feed, args: &[&str]) {
+        let mount = format!("{}:/feed", feed.path().display());
+        let args = [&["--detach", "--name", name, "--volume", &mount], args].concat();
+        self.run(&args, &["cat", "/feed"]);
     }
 
     fn host(&self) -> String {
@@ -117,6 +145,21 @@ impl Engine {
         panic!("dockerd did not end within a minute after {signal:?}:\n{}", self.log());
     }
 
+    /// Kills whatever a killed engine has left: processes that name our folder.
+    fn sweep(&self) {
+        let folder = self.folder.path().display().to_string();
+        let all = fs::read_dir("/proc").expect("Linux");
+        let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let is_left = |pid: &i32| {
+            let args = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            args.contains("containerd") && args.contains(&folder)
+        };
+        for pid in pids.filter(is_left).filter_map(Pid::from_raw) {
+            // It may have ended by now.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
     /// An image with busybox and its links, from the file that Debian's package brings.
     fn make_image(&self) {
         let bin = self.folder.path().join("root/bin");
@@ -141,24 +184,37 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if self.process.is_none() {
-            return;
-        }
-        let all = self.try_docker(&["ps", "--all", "--quiet"]);
-        let all = String::from_utf8_lossy(&all.stdout).into_owned();
-        let ids: Vec<&str> = all.split_whitespace().collect();
-        if !ids.is_empty() {
-            self.try_docker(&[&["rm", "--force"], &ids[..]].concat());
+            return self.sweep();
         }
         if thread::panicking() {
             eprintln!("dockerd said:\n{}", self.log());
-            // A second panic would end the process before other tests could tell theirs.
-            let Some(mut process) = self.process.take() else { return };
-            let _ = kill_process(Pid::from_child(&process), Signal::TERM);
-            let _ = process.wait();
-            return;
         }
-        self.end(Signal::TERM);
+        let host = self.host();
+        // A container that stands still cannot be removed, and must not hold up the other tests.
+        let script = "ids=$(docker ps --all --quiet) && [ -z \"$ids\" ] || docker rm --force $ids";
+        let mut remove = Command::new("timeout");
+        remove.args(["60", "sh", "-c", script]).env("DOCKER_HOST", host).env("HOME", self.folder.path());
+        let _ = remove.stdin(Stdio::null()).output();
+        let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.end(Signal::TERM)));
+        self.sweep();
+        // A second panic would end the process before other tests could tell theirs.
+        if let (Err(panic), false) = (end, thread::panicking()) {
+            std::panic::resume_unwind(panic);
+        }
     }
+}
+
+fn run_args<'a>(args: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--network", "none"], args, &[IMAGE, "/bin/busybox"], command].concat()
+}
+
+/// See the top. `tests/run` gives the mount its name.
+fn require_own_run() {
+    let all = fs::read_to_string("/proc/self/mounts").expect("Linux");
+    let mounts = all.lines().filter_map(|line| line.split_once(' '));
+    let at_run = mounts.filter(|(_, rest)| rest.starts_with("/run ")).last();
+    let is_own = at_run.is_some_and(|(source, _)| source == "squall-tests");
+    assert!(is_own, "run this through tests/run, which gives it a /run of its own; here it is {at_run:?}");
 }
 
 /// See the top.

@@ -1,7 +1,6 @@
 //! dockerd, played: it makes FIFOs, announces them over the plugin socket byte for byte as dockerd 20.10 does, and writes
 //! frames whose time grows.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -172,13 +171,4 @@ fn varint(mut number: u64) -> Vec<u8> {
     }
     bytes.push(number as u8);
     bytes
-}
-
-/// The children of a process, as the system lists them.
-pub(super) fn children(pid: u32) -> Vec<i32> {
-    let mut text = String::new();
-    let file = File::open(format!("/proc/{pid}/task/{pid}/children"));
-    // A process that has ended has none.
-    let _ = file.and_then(|mut file| file.read_to_string(&mut text));
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

@@ -15,9 +15,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::dockerd::Logging;
 use crate::rig::generator::{Calm, Truth};
-use crate::rig::line::{Kind, Mark};
+use crate::rig::line::{Kind, Mark, word};
 use crate::rig::verifier::Verifier;
-use crate::support::process::{Running, run, squall};
+use crate::support::process::{Running, children, run, squall};
 
 /// A driver, its folder, and what was written to it.
 struct World {
@@ -87,7 +87,7 @@ impl World {
     fn next_text(&mut self, kind: Kind, offset: u64) -> Vec<u8> {
         self.seq += 1;
         let mut text = match kind {
-            Kind::Calm => format!("job {} is done", letters(self.seq)).into_bytes(),
+            Kind::Calm => format!("job {} is done", word(self.seq)).into_bytes(),
             Kind::Timeout => b"connection timeout".to_vec(),
             Kind::Failed => b"reconnect failed".to_vec(),
         };
@@ -143,8 +143,8 @@ impl World {
     #[track_caller]
     fn worker(&mut self) -> Pid {
         let supervisor = self.driver().id();
-        self.driver().wait_until("a worker", |_| !dockerd::children(supervisor).is_empty());
-        let worker = dockerd::children(supervisor)[0];
+        self.driver().wait_until("a worker", |_| !children(supervisor).is_empty());
+        let worker = children(supervisor)[0];
         Pid::from_raw(worker).expect("a process")
     }
 
@@ -176,9 +176,4 @@ impl World {
         self.out().lines().for_each(|record| verifier.take(record.as_bytes()));
         verifier.finish(&self.truth).expect_exact();
     }
-}
-
-/// A number as a word that only it has.
-fn letters(number: u64) -> String {
-    (0..5).map(|place| char::from(b'g' + (number / 20u64.pow(place) % 20) as u8)).collect()
 }

@@ -70,6 +70,11 @@ impl Mark {
     }
 }
 
+/// A number as a word that only it has, of letters that are no hexadecimal digits: a line with it is like no other.
+pub(crate) fn word(number: u64) -> String {
+    (0..5).map(|place| char::from(b'g' + (number / 20u64.pow(place) % 20) as u8)).collect()
+}
+
 /// Decimal, and so a number to whoever looks for templates.
 fn checksum(text: &[u8]) -> u32 {
     (xxh3_64(text) >> 32) as u32

@@ -19,6 +19,18 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The machine's name in every record.
 pub(crate) const HOST: &str = "testhost";
 
+/// A number from the environment, or its default: how long a test takes.
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// The children of a process, as the system lists them.
+pub(crate) fn children(pid: u32) -> Vec<i32> {
+    // A process that has ended has none.
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// The program under test. `SQUALL_TEST_PROGRAM` names another one: a release build, say.
 pub(crate) fn program() -> OsString {
     std::env::var_os("SQUALL_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_squall").into())

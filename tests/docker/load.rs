@@ -1,0 +1,159 @@
+//! Containers that print as fast as they can: counted exactly, whatever dies meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use squall::daemon::clock;
+
+use super::driver::{Driver, Judges};
+use super::engine::Engine;
+use super::feed::Feed;
+use crate::rig::topic::Topic;
+use crate::support::broker::Broker;
+use crate::support::process::setting;
+
+/// What a container may stand still for when a worker dies (`faults.md` 68).
+const STILL_MAX: Duration = Duration::from_secs(2);
+/// Between two kills so many lines at least get through.
+const BETWEEN: u64 = 5_000;
+
+/// Environment: `SQUALL_LOUD` is how many containers print, `SQUALL_LOUD_LINES` how many lines each.
+#[test]
+#[ignore = "needs dockerd"]
+fn storms_of_containers_are_counted_exactly_in_kafka() {
+    let (broker, topic) = (Broker::shared(), "docker.storms");
+    broker.create_topic(topic, 1, &[]);
+    let mut driver = Driver::start(&["--to", &format!("kafka://{}/{topic}", broker.address())]);
+    let engine = Engine::start(&[]);
+    let containers = setting("SQUALL_LOUD", 3);
+    let lines = setting("SQUALL_LOUD_LINES", 200_000);
+    let names: Vec<String> = (0..containers).map(|number| format!("loud{number}")).collect();
+    let mut feeds: Vec<Feed> = names.iter().map(|name| Feed::new(engine.path(name))).collect();
+    for (name, feed) in names.iter().zip(&feeds) {
+        engine.print(name, feed, &["--log-driver", driver.name()]);
+    }
+    let began = clock::now().arrival;
+    thread::scope(|scope| feeds.iter_mut().for_each(|feed| drop(scope.spawn(|| feed.write(lines)))));
+    let took = clock::now().arrival.since(began);
+    let still = feeds.iter().map(|feed| feed.longest).max().unwrap_or_default();
+    let truths: Vec<_> = feeds.into_iter().map(Feed::end).collect();
+    names.iter().for_each(|name| drop(engine.docker(&["wait", name])));
+    driver.await_drained();
+    driver.stop();
+
+    let mut judges = Judges::default();
+    Topic::open(broker.address(), topic).drain(&mut |record| judges.take(record));
+    let truths: Vec<_> = names.iter().map(String::as_str).zip(&truths).collect();
+    let rate = (containers * lines) as f64 / took.as_secs_f64();
+    println!("{containers} containers, {lines} lines each, {rate:.0} lines/s, longest still {still:?}");
+    for report in judges.finish(&truths) {
+        assert_eq!(report.lines, lines);
+        // A line of a thousand is like no other; the storm is some hundred records.
+        assert!(report.records < lines / 1_000 + 2_000, "{report}");
+        assert_eq!((report.duplicates, report.noticed), (0, 0), "{report}");
+    }
+}
+
+/// Environment: `SQUALL_KILLS` is how many workers die.
+#[test]
+#[ignore = "needs dockerd"]
+fn fault_068_killed_workers_and_supervisors_under_a_real_engine() {
+    let mut driver = Driver::to_file();
+    let engine = Engine::start(&[]);
+    let mut feed = Feed::new(engine.path("feed"));
+    engine.print("c", &feed, &["--log-driver", driver.name()]);
+    let (progress, stop) = (feed.progress(), AtomicBool::new(false));
+    let kills = setting("SQUALL_KILLS", 20);
+    let supervisors = (kills / 10).clamp(2, 5);
+    let began = clock::now().arrival;
+    let (of_workers, of_supervisors) = thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            while !stop.load(Ordering::Acquire) {
+                feed.write(1_000);
+            }
+        });
+        // A kill that fails must not leave the writer behind, for which this waits.
+        let ended = Stop(&stop);
+        let longest = Longest::watch(scope, &progress, &stop);
+        for kill in 0..kills {
+            await_lines(&progress, BETWEEN);
+            // Moments differ: what a worker does at a time is not in our hands.
+            thread::sleep(Duration::from_micros(kill * 7_919 % 60_000));
+            driver.kill_worker();
+        }
+        await_lines(&progress, BETWEEN);
+        let of_workers = longest.take();
+        for _ in 0..supervisors {
+            driver.kill();
+            driver.up();
+            await_lines(&progress, BETWEEN);
+        }
+        drop(ended);
+        writing.join().expect("the container takes everything");
+        (of_workers, longest.take())
+    });
+    let took = clock::now().arrival.since(began);
+    let truth = feed.end();
+    engine.docker(&["wait", "c"]);
+    driver.await_drained();
+    let rate = truth.total() as f64 / took.as_secs_f64();
+    println!("{kills} killed workers and {supervisors} supervisors in {took:.1?}, {rate:.0} lines/s");
+    println!("longest still: {of_workers:?} for a worker, {of_supervisors:?} for a supervisor");
+    driver.finish(&[("c", &truth)]);
+    assert!(of_workers < STILL_MAX, "a container stood still for {of_workers:?}");
+}
+
+/// Says stop when it goes.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// The longest time for which no line got through, seen from outside.
+struct Longest(Arc<AtomicU64>);
+
+impl Longest {
+    fn watch<'scope>(
+        scope: &'scope thread::Scope<'scope, '_>,
+        progress: &'scope AtomicU64,
+        stop: &'scope AtomicBool,
+    ) -> Longest {
+        let longest = Arc::new(AtomicU64::new(0));
+        let theirs = Arc::clone(&longest);
+        scope.spawn(move || {
+            let (mut lines, mut since) = (progress.load(Ordering::Acquire), clock::now().arrival);
+            while !stop.load(Ordering::Acquire) {
+                thread::sleep(Duration::from_millis(1));
+                let (found, now) = (progress.load(Ordering::Acquire), clock::now().arrival);
+                if found > lines {
+                    (lines, since) = (found, now);
+                }
+                let still = u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX);
+                theirs.fetch_max(still, Ordering::AcqRel);
+            }
+        });
+        Longest(longest)
+    }
+
+    /// The longest since the last time.
+    fn take(&self) -> Duration {
+        Duration::from_micros(self.0.swap(0, Ordering::AcqRel))
+    }
+}
+
+/// Waits until so many more lines have been taken. Who writes them gives up when nothing moves.
+fn await_lines(progress: &AtomicU64, more: u64) {
+    let want = progress.load(Ordering::Acquire) + more;
+    for _ in 0..120_000 {
+        if progress.load(Ordering::Acquire) >= want {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("no {more} lines in two minutes");
+}
