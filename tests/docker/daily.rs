@@ -45,12 +45,12 @@ fn fault_075_docker_logs_and_restart() {
     let mut driver = Driver::to_file();
     let engine = Engine::start(&[]);
     let mut feed = Feed::new(engine.path("feed"));
-    engine.print("c", &feed, &["--log-driver", driver.name()]);
+    engine.print("app", &feed, &["--log-driver", driver.name()]);
     feed.write(100);
     driver.await_seq(feed.newest());
-    engine.docker(&["restart", "--time", "0", "c"]);
+    engine.docker(&["restart", "--time", "0", "app"]);
     feed.has_new_fifo();
-    let mut follow = engine.command(&["logs", "--follow", "c"]);
+    let mut follow = engine.command(&["logs", "--follow", "app"]);
     let follow = follow.stdout(Stdio::piped()).spawn().expect("docker is installed");
     for _ in 0..20 {
         feed.write(100);
@@ -58,18 +58,18 @@ fn fault_075_docker_logs_and_restart() {
     }
     let lines =
         |text: &[u8]| text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() as u64;
-    assert_eq!(lines(engine.docker(&["logs", "c"]).as_bytes()), feed.newest());
+    assert_eq!(lines(engine.docker(&["logs", "app"]).as_bytes()), feed.newest());
     let truth = feed.end();
-    engine.docker(&["wait", "c"]);
+    engine.docker(&["wait", "app"]);
     let followed = follow.wait_with_output().expect("it ends with the container");
     assert_eq!((followed.status.code(), lines(&followed.stdout)), (Some(0), truth.total()));
     for _ in 0..3 {
-        assert_eq!(lines(engine.docker(&["logs", "c"]).as_bytes()), truth.total());
-        assert_eq!(lines(engine.docker(&["logs", "--tail", "7", "c"]).as_bytes()), 7);
+        assert_eq!(lines(engine.docker(&["logs", "app"]).as_bytes()), truth.total());
+        assert_eq!(lines(engine.docker(&["logs", "--tail", "7", "app"]).as_bytes()), 7);
     }
     driver.await_drained();
-    driver.finish(&[("c", &truth)]);
-    assert!(driver.records("c").iter().all(|record| record["squall"]["kind"] != "notice"));
+    driver.finish(&[("app", &truth)]);
+    assert!(driver.records("app").iter().all(|record| record["squall"]["kind"] != "notice"));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn fault_067_docker_stop_while_kafka_is_away_and_the_outbox_full() {
     let mut driver = Driver::start(&["--to", &to, "--set", "outbox.size_max=8MiB"]);
     let engine = Engine::start(&[]);
     let mut feed = Feed::new(engine.path("feed"));
-    engine.print("c", &feed, &["--log-driver", driver.name()]);
+    engine.print("app", &feed, &["--log-driver", driver.name()]);
     broker.stop();
     // It ends by itself if nobody ends it.
     let noise = "trap 'exit 0' TERM; b=/bin/busybox; \
@@ -130,20 +130,20 @@ fn fault_067_docker_stop_while_kafka_is_away_and_the_outbox_full() {
         feed.write(1_000);
         feed.end()
     };
-    engine.docker(&["wait", "c"]);
+    engine.docker(&["wait", "app"]);
     driver.await_drained();
 
     broker.start_again();
     let mut judges = Judges::default();
-    judges.named("c").expect_only_counts();
+    judges.named("app").expect_only_counts();
     let mut reader = Topic::open(broker.address(), topic);
     let mut looks = 0;
-    while judges.named("c").lines() < truth.total() {
+    while judges.named("app").lines() < truth.total() {
         reader.poll(Duration::from_millis(20), &mut |record| judges.take(record));
         looks += 1;
-        assert!(looks < 1_000_000, "{} of {}", judges.named("c").lines(), truth.total());
+        assert!(looks < 1_000_000, "{} of {}", judges.named("app").lines(), truth.total());
     }
     driver.stop();
     reader.drain(&mut |record| judges.take(record));
-    judges.finish(&[("c", &truth)]);
+    judges.finish(&[("app", &truth)]);
 }

@@ -52,7 +52,9 @@ impl Engine {
         let mut command = Command::new("dockerd");
         command.arg("--data-root").arg(path("data")).arg("--exec-root").arg(path("exec"));
         command.arg("--pidfile").arg(path("pid")).arg("--host").arg(self.host());
-        command.args(["--log-level=warn", "--bridge=none", "--iptables=false", "--ip6tables=false"]).args(&self.args);
+        command
+            .args(["--log-level=warn", "--bridge=none", "--iptables=false", "--ip6tables=false"])
+            .args(&self.args);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
         self.process = Some(command.spawn().expect("dockerd is installed: tests/run does that"));
         for _ in 0..LOOKS_MAX {

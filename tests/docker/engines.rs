@@ -12,7 +12,7 @@ fn check(args: &[&str], signal: Signal) {
     let mut driver = Driver::to_file();
     let mut engine = Engine::start(args);
     let mut feed = Feed::new(engine.path("feed"));
-    engine.print("c", &feed, &["--log-driver", driver.name()]);
+    engine.print("app", &feed, &["--log-driver", driver.name()]);
     feed.write(5_000);
     // What dockerd has in its own memory it loses when it is killed, and nobody can help that.
     driver.await_seq(feed.newest());
@@ -24,14 +24,14 @@ fn check(args: &[&str], signal: Signal) {
         engine.up();
     } else {
         engine.up();
-        engine.docker(&["start", "c"]);
+        engine.docker(&["start", "app"]);
     }
     feed.write(5_000);
     driver.await_seq(feed.newest());
     let truth = feed.end();
-    engine.docker(&["wait", "c"]);
+    engine.docker(&["wait", "app"]);
     driver.await_drained();
-    driver.finish(&[("c", &truth)]);
+    driver.finish(&[("app", &truth)]);
 }
 
 #[test]

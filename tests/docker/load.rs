@@ -63,7 +63,7 @@ fn fault_068_killed_workers_and_supervisors_under_a_real_engine() {
     let mut driver = Driver::to_file();
     let engine = Engine::start(&[]);
     let mut feed = Feed::new(engine.path("feed"));
-    engine.print("c", &feed, &["--log-driver", driver.name()]);
+    engine.print("app", &feed, &["--log-driver", driver.name()]);
     let (progress, stop) = (feed.progress(), AtomicBool::new(false));
     let kills = setting("SQUALL_KILLS", 20);
     let supervisors = (kills / 10).clamp(2, 5);
@@ -96,12 +96,12 @@ fn fault_068_killed_workers_and_supervisors_under_a_real_engine() {
     });
     let took = clock::now().arrival.since(began);
     let truth = feed.end();
-    engine.docker(&["wait", "c"]);
+    engine.docker(&["wait", "app"]);
     driver.await_drained();
     let rate = truth.total() as f64 / took.as_secs_f64();
     println!("{kills} killed workers and {supervisors} supervisors in {took:.1?}, {rate:.0} lines/s");
     println!("longest still: {of_workers:?} for a worker, {of_supervisors:?} for a supervisor");
-    driver.finish(&[("c", &truth)]);
+    driver.finish(&[("app", &truth)]);
     assert!(of_workers < STILL_MAX, "a container stood still for {of_workers:?}");
 }
 

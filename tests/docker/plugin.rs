@@ -68,7 +68,7 @@ fn fault_068_the_managed_plugin_is_killed_disabled_and_enabled() {
     engine.docker(&["plugin", "enable", "squall"]);
 
     let mut feed = Feed::new(engine.path("feed"));
-    engine.print("c", &feed, &["--log-driver", "squall", "--log-opt", "tag={{.Name}}"]);
+    engine.print("app", &feed, &["--log-driver", "squall", "--log-opt", "tag={{.Name}}"]);
     for _ in 0..5 {
         feed.write(10_000);
         kill(true);
@@ -86,15 +86,15 @@ fn fault_068_the_managed_plugin_is_killed_disabled_and_enabled() {
     feed.write(10_000);
     println!("longest still: {still:?} under kills, {:?} disabled and enabled", feed.longest);
     let truth = feed.end();
-    engine.docker(&["wait", "c"]);
+    engine.docker(&["wait", "app"]);
     // `docker logs` of a container that has stopped starts our logging once more.
-    let lines = engine.docker(&["logs", "c"]).lines().count() as u64;
+    let lines = engine.docker(&["logs", "app"]).lines().count() as u64;
     assert_eq!(lines, truth.total());
     wait_until("empty registry", || fs::read_dir(state.join("fifos")).is_ok_and(|files| files.count() == 0));
-    engine.docker(&["rm", "c"]);
+    engine.docker(&["rm", "app"]);
     engine.docker(&["plugin", "disable", "--force", "squall"]);
     let out = fs::read_to_string(state.join("out")).expect("it has shipped something");
     let mut judges = Judges::default();
     out.lines().for_each(|record| judges.take(record.as_bytes()));
-    judges.finish(&[("c", &truth)]);
+    judges.finish(&[("app", &truth)]);
 }
