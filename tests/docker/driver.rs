@@ -83,6 +83,19 @@ impl Driver {
         Pid::from_raw(children(supervisor)[0]).expect("a process")
     }
 
+    /// Waits until the worker has read so many bytes, its files included.
+    #[track_caller]
+    pub(super) fn await_reading(&mut self, bytes: u64) {
+        let read = |worker: i32| {
+            let text = fs::read_to_string(format!("/proc/{worker}/io")).unwrap_or_default();
+            text.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse::<u64>().ok())
+        };
+        let supervisor = self.running().id();
+        self.running().wait_until("a worker that reads", |_| {
+            children(supervisor).first().and_then(|worker| read(*worker)).is_some_and(|read| read >= bytes)
+        });
+    }
+
     /// Kills the worker at once.
     #[track_caller]
     pub(super) fn kill_worker(&mut self) {

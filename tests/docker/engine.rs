@@ -138,6 +138,8 @@ impl Engine {
         let _ = kill_process(Pid::from_child(&process), signal);
         for _ in 0..LOOKS_MAX {
             if process.try_wait().expect("a child").is_some() {
+                // Its containerd dies with it; where nobody waits for the dead, the next engine takes it for alive.
+                let _ = fs::remove_file(self.path("exec/containerd/containerd.pid"));
                 return;
             }
             thread::sleep(LOOK_EVERY);
