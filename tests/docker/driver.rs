@@ -96,11 +96,13 @@ impl Driver {
         });
     }
 
-    /// Kills the worker at once.
+    /// Kills the worker at once, and waits until it is gone.
     #[track_caller]
     pub(super) fn kill_worker(&mut self) {
         let worker = self.worker();
         kill_process(worker, Signal::KILL).expect("it runs, or nobody has waited for it yet");
+        let (supervisor, worker) = (self.running().id(), worker.as_raw_nonzero().get());
+        self.running().wait_until("its end", |_| !children(supervisor).contains(&worker));
     }
 
     /// Kills the supervisor; its worker ends by itself.

@@ -70,7 +70,7 @@ fn fault_068_the_managed_plugin_is_killed_disabled_and_enabled() {
     let mut feed = Feed::new(engine.path("feed"));
     engine.print("app", &feed, &["--log-driver", "squall", "--log-opt", "tag={{.Name}}"]);
     for _ in 0..5 {
-        feed.write(10_000);
+        feed.write(30_000);
         kill(true);
     }
     feed.write(10_000);
