@@ -114,7 +114,7 @@ fn fault_067_docker_stop_while_kafka_is_away_and_the_outbox_full() {
     broker.stop();
     // It ends by itself if nobody ends it.
     let noise = "trap 'exit 0' TERM; b=/bin/busybox; \
-                 ($b timeout 300 $b tr -dc g-z </dev/urandom | $b fold -w 100) & wait";
+                 ($b timeout 300 $b tr -dc g-z </dev/urandom | $b fold -w 1000) & wait";
     let args = ["--name", "noise", "--detach", "--log-driver", driver.name()];
     engine.run(&args, &["sh", "-c", noise]);
     for said in ["fewer lines are sent word for word", "are only counted"] {

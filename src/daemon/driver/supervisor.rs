@@ -37,8 +37,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 const START_MAX: Duration = Duration::from_secs(60);
 /// The first pause before another worker is started; each death within [`CALM`] doubles it.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The longest pause: no container may stand still for longer than 2 s.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The longest pause: no container may stand still for longer than 2 s, and a busy machine takes its time with a start.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// A worker that lived so long begins anew.
 const CALM: Duration = Duration::from_secs(1);
 
