@@ -221,9 +221,10 @@ impl Follow {
         self.ending.append(&mut self.ended);
     }
 
-    /// Everything that was told is committed: reads it out of the FIFOs.
+    /// Everything that was told is committed: reads it out of the FIFOs. What was taken after that stays: it is in no epoch
+    /// yet, and a kill would lose it.
     pub fn settle(&mut self) {
-        self.release();
+        self.consume(|slot| !slot.news);
         for name in self.ending.drain(..) {
             self.committed.remove(&name);
             // Else the supervisor hands it over again one day, and it ends again.
@@ -233,7 +234,12 @@ impl Follow {
 
     /// Reads what is taken out of the FIFOs, committed or not.
     pub fn release(&mut self) {
-        for slot in self.fifos.iter_mut().flatten().filter(|slot| slot.fifo.is_taken()) {
+        self.consume(|_| true);
+    }
+
+    fn consume(&mut self, which: impl Fn(&Slot) -> bool) {
+        let taken = self.fifos.iter_mut().flatten().filter(|slot| slot.fifo.is_taken());
+        for slot in taken.filter(|slot| which(slot)) {
             match slot.fifo.consume(&mut self.glass) {
                 Ok(true) => {}
                 Ok(false) => tracing::error!(fifo = slot.fifo.name(), "somebody else reads this FIFO"),
@@ -469,5 +475,48 @@ impl Watch {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::input::docker_driver::registry::Entry;
+
+    /// An epoch may be on its way that says nothing of what was taken after it was cut.
+    #[test]
+    fn fault_068_what_was_not_told_stays_in_its_fifo() {
+        let room = tempfile::tempdir().expect("a folder");
+        let registry = Registry::open(room.path().to_owned()).expect("a folder");
+        registry.save("f", &Entry::default()).expect("there is room");
+        let (ours, theirs) = link::pair().expect("sockets");
+        let (wake, woken) = mpsc::channel();
+        let wake = move || wake.send(()).unwrap_or_default();
+        let mut follow = Follow::new(theirs, registry, Vec::new(), wake, || {}).expect("a thread");
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        let frame = b"\0\0\0\x0f\x0a\x06stdout\x10\x01\x1a\x03one";
+        writer.write_all(frame).expect("there is room");
+        let reader = OwnedFd::from(reader);
+        link::send(&ours, &Message::Attach("f".to_owned()), Some(&reader)).expect("it listens");
+        woken.recv().expect("it listens");
+
+        let mut taken = Vec::new();
+        follow.poll(Now::default(), Mode::Exact, &mut |event| {
+            if let Event::Data { bytes, .. } = event {
+                taken.extend_from_slice(bytes);
+            }
+        });
+        assert_eq!(taken, frame);
+        let left = || rustix::io::ioctl_fionread(&reader).expect("a pipe");
+        follow.settle();
+        assert_eq!((left(), follow.is_taken()), (frame.len() as u64, true));
+        let (mut blocks, mut gone) = (Vec::new(), Vec::new());
+        follow.tell(&mut blocks, &mut gone);
+        assert_eq!((blocks.len(), blocks[0].length), (1, frame.len() as u64));
+        follow.settle();
+        assert_eq!((left(), follow.is_taken()), (0, false));
     }
 }
