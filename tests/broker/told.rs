@@ -142,8 +142,8 @@ impl Record {
         assert_eq!(squall["v"], 1, "{text}");
         let count = match kind.as_str() {
             "line" => Some(1),
-            // It says something about lines that are told elsewhere.
-            "loop" => Some(0),
+            // They say something about lines that are told elsewhere.
+            "loop" | "alert" => Some(0),
             _ => squall["count"].as_u64(),
         };
         Record {

@@ -169,6 +169,20 @@ fn check_schema(record: &Value) {
             "state",
             "closed_by",
         ],
+        "alert" => &[
+            "alert",
+            "group",
+            "severity",
+            "state",
+            "value",
+            "threshold",
+            "window",
+            "since",
+            "peak",
+            "episode",
+            "labels",
+            "annotations",
+        ],
         other => panic!("kind {other:?}: {record}"),
     };
     let odd = ["truncated", "length", "xxh3", "complete", "parse_error", "raw_b64", "extra_dropped_bytes"];
