@@ -493,8 +493,8 @@ mod tests {
         let registry = Registry::open(room.path().to_owned()).expect("a folder");
         registry.save("f", &Entry::default()).expect("there is room");
         let (ours, theirs) = link::pair().expect("sockets");
-        let (wake, woken) = mpsc::channel();
-        let wake = move || wake.send(()).unwrap_or_default();
+        let (wake, woken) = mpsc::sync_channel(1);
+        let wake = move || wake.try_send(()).unwrap_or_default();
         let mut follow = Follow::new(theirs, registry, Vec::new(), wake, || {}).expect("a thread");
         let (reader, mut writer) = io::pipe().expect("a pipe");
         let frame = b"\0\0\0\x0f\x0a\x06stdout\x10\x01\x1a\x03one";
