@@ -215,8 +215,8 @@ fn run_args<'a>(args: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
 /// See the top. `tests/run` gives the mount its name.
 fn require_own_run() {
     let all = fs::read_to_string("/proc/self/mounts").expect("Linux");
-    let mounts = all.lines().filter_map(|line| line.split_once(' '));
-    let at_run = mounts.filter(|(_, rest)| rest.starts_with("/run ")).last();
+    let mut mounts = all.lines().filter_map(|line| line.split_once(' '));
+    let at_run = mounts.rfind(|(_, rest)| rest.starts_with("/run "));
     let is_own = at_run.is_some_and(|(source, _)| source == "squall-tests");
     assert!(is_own, "run this through tests/run, which gives it a /run of its own; here it is {at_run:?}");
 }
