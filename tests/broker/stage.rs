@@ -42,8 +42,8 @@ impl Stage {
     pub(super) fn open(broker: &Broker, topic: &str, plan: Plan) -> Stage {
         broker.create_topic(topic, 1, &[]);
         let folder = tempfile::tempdir().expect("a folder");
-        let generator = Generator::start(folder.path().join(LOG), plan);
         let reader = Topic::open(broker.address(), topic);
+        let generator = Generator::start(folder.path().join(LOG), plan);
         let address = broker.address().to_owned();
         let (verifier, fresh) = (Verifier::default(), Truth::default());
         Stage { folder, address, topic: topic.to_owned(), generator, reader, verifier, fresh }
