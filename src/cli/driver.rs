@@ -9,8 +9,7 @@ use rustix::net::{AddressFamily, sockopt};
 
 use super::destination::Destination;
 use super::run::{place, send_to, until_end};
-use super::stdio::complain;
-use super::validate::environment;
+use super::validate::{check, environment, say};
 use super::{Exit, log, usage};
 use crate::config::{self, Config, Durability, Sources, WhenFull};
 use crate::daemon::driver::{Listening, Options, Registry, Shared, Worker, supervisor};
@@ -60,18 +59,11 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         sets: args.set.iter().cloned().chain(args.to.iter().flat_map(place)).collect(),
         ..Sources::default()
     };
-    let mut config = match config::load(&sources) {
-        Ok((config, warnings)) => {
-            // Once is enough: the worker would say it again at each start.
-            let warnings = if args.worker { Vec::new() } else { warnings };
-            warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
-            config
-        }
-        Err(faults) => {
-            complain(faults);
-            return Ok(Exit::Config);
-        }
-    };
+    let Some((mut config, warnings)) = check(&sources) else { return Ok(Exit::Config) };
+    // Once is enough: the worker would say it again at each start.
+    if !args.worker {
+        say(&warnings);
+    }
     let Some(state) = settle(args, &mut config) else { return Ok(usage(StartError::NoStateDir)) };
     if config.outputs.len() != 1 {
         return Ok(usage(StartError::Outputs(config.outputs.len())));

@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::run::{CollapseFlag, FormatFlag, MultilineFlag};
 use super::stdio::complain;
-use super::validate::environment;
+use super::validate::{environment, load};
 use super::{Exit, log};
-use crate::config::{self, Config, Faults, Sources};
+use crate::config::{Config, Sources};
 use crate::daemon::clock;
 use crate::daemon::reader::{Settings, file_source, pipe_source};
 use crate::daemon::report::{Books, books_as_json};
@@ -85,13 +85,13 @@ fn kind(path: &Path) -> Option<Kind> {
 pub fn main(args: &Args) -> anyhow::Result<Exit> {
     log::begin("warn");
     let began = clock::now();
-    let config = match load(args) {
-        Ok(config) => config,
-        Err(faults) => {
-            complain(faults);
-            return Ok(Exit::Config);
-        }
+    let sources = Sources {
+        files: args.config.clone(),
+        env: environment(),
+        sets: args.set.clone(),
+        ..Sources::default()
     };
+    let Some(config) = load(&sources) else { return Ok(Exit::Config) };
     let settings = settings(args, &config);
     let mut replay = Replay::open(&args.files, |path| source(path, &settings), options(config), began.wall)?;
     let mut out = BufWriter::with_capacity(256 * 1024, io::stdout().lock());
@@ -138,18 +138,6 @@ fn explain(args: &Args, replay: &Replay, out: &mut impl Write) -> anyhow::Result
         write!(out, "{}", Text { story: &story, draft: &draft, width: width(), colour })?;
     }
     Ok(())
-}
-
-fn load(args: &Args) -> Result<Config, Faults> {
-    let sources = Sources {
-        files: args.config.clone(),
-        env: environment(),
-        sets: args.set.clone(),
-        ..Sources::default()
-    };
-    let (config, warnings) = config::load(&sources)?;
-    warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
-    Ok(config)
 }
 
 fn settings(args: &Args, config: &Config) -> Settings {

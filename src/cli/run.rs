@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::destination::Destination;
 use super::stdio::{complain, print};
-use super::validate::environment;
+use super::validate::{environment, load};
 use super::{Exit, log, usage};
 use crate::config::{self, Config, FileOptions, Input, InputKind, Output, Sources, TailFrom, TailOptions};
 use crate::daemon::report::Report;
@@ -177,16 +177,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         sets: args.set.iter().cloned().chain(args.to.iter().flat_map(place)).collect(),
         ..Sources::default()
     };
-    let mut config = match config::load(&sources) {
-        Ok((config, warnings)) => {
-            warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
-            config
-        }
-        Err(faults) => {
-            complain(faults);
-            return Ok(Exit::Config);
-        }
-    };
+    let Some(mut config) = load(&sources) else { return Ok(Exit::Config) };
     apply(args, &mut config);
     let to_console = matches!(config.outputs.as_slice(), [Output::Console { .. }]);
     match run(&config) {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::Exit;
 use super::stdio::{complain, print};
-use crate::config::{self, Sources};
+use crate::config::faults::Warning;
+use crate::config::{self, Config, Sources};
 
 /// Check configuration files and show every fault with its place.
 #[derive(Debug, clap::Args)]
@@ -20,20 +21,30 @@ pub struct Args {
 /// Checks and says what was found.
 pub fn main(args: &Args) -> anyhow::Result<Exit> {
     let env = if args.no_environment { Vec::new() } else { environment() };
-    match config::load(&Sources { files: args.files.clone(), env, ..Sources::default() }) {
-        Ok((config, warnings)) => {
-            warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
-            match config.alerts.len() {
-                0 => print("the config is fine\n")?,
-                rules => print(format_args!("the config is fine; alert rules: {rules}\n"))?,
-            }
-            Ok(Exit::Fine)
-        }
-        Err(faults) => {
-            complain(faults);
-            Ok(Exit::Config)
-        }
+    let sources = Sources { files: args.files.clone(), env, ..Sources::default() };
+    let Some(config) = load(&sources) else { return Ok(Exit::Config) };
+    match config.alerts.len() {
+        0 => print("the config is fine\n")?,
+        rules => print(format_args!("the config is fine; alert rules: {rules}\n"))?,
     }
+    Ok(Exit::Fine)
+}
+
+/// Reads a config, and says what is odd about it; or, with `None`, what is wrong.
+pub fn load(sources: &Sources) -> Option<Config> {
+    let (config, warnings) = check(sources)?;
+    say(&warnings);
+    Some(config)
+}
+
+/// Reads a config; `None` once it was said what is wrong with it.
+pub fn check(sources: &Sources) -> Option<(Config, Vec<Warning>)> {
+    config::load(sources).map_err(complain).ok()
+}
+
+/// Says what is odd about a config.
+pub fn say(warnings: &[Warning]) {
+    warnings.iter().for_each(|warning| complain(format_args!("{warning}\n")));
 }
 
 /// This process's environment as data, the machine's name included. What is not UTF-8 cannot be meant for us.

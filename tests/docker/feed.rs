@@ -13,10 +13,9 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
 use squall::daemon::clock;
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::rig::generator::{Calm, Truth};
-use crate::rig::line::{Kind, Mark, word};
+use crate::rig::generator::Truth;
+use crate::rig::line::Kind;
 
 /// A container that stands still for longer has been wedged.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,7 +30,6 @@ const CALM_EVERY: u64 = 1_000;
 pub(super) struct Feed {
     path: PathBuf,
     fifo: OwnedFd,
-    seq: u64,
     /// Where the next frame begins in dockerd's FIFO.
     offset: u64,
     truth: Truth,
@@ -49,7 +47,7 @@ impl Feed {
         let fifo = open(&path, flags, Mode::empty()).expect("a FIFO");
         fcntl_setpipe_size(&fifo, FIFO).expect("a size");
         let (truth, progress) = (Truth::default(), Arc::default());
-        Feed { path, fifo, seq: 0, offset: 0, truth, progress, longest: Duration::ZERO }
+        Feed { path, fifo, offset: 0, truth, progress, longest: Duration::ZERO }
     }
 
     /// Where it lies.
@@ -67,7 +65,7 @@ impl Feed {
     pub(super) fn write(&mut self, lines: u64) {
         let mut burst = Vec::new();
         for line in 1..=lines {
-            let kind = match self.seq + 1 {
+            let kind = match self.truth.total() + 1 {
                 _ if line == lines => Kind::Calm,
                 seq if seq % CALM_EVERY == 0 => Kind::Calm,
                 seq if seq % 2 == 0 => Kind::Timeout,
@@ -76,7 +74,7 @@ impl Feed {
             self.push(kind, &mut burst);
             if line % BURST == 0 || line == lines {
                 self.send(&burst);
-                self.progress.store(self.seq, Ordering::Release);
+                self.progress.store(self.truth.total(), Ordering::Release);
                 burst.clear();
             }
         }
@@ -89,7 +87,7 @@ impl Feed {
 
     /// The newest line, which is calm.
     pub(super) fn newest(&self) -> u64 {
-        self.seq
+        self.truth.total()
     }
 
     /// Ends what the container copies.
@@ -99,17 +97,7 @@ impl Feed {
 
     /// The next line, which is true from now on.
     fn push(&mut self, kind: Kind, burst: &mut Vec<u8>) {
-        self.seq += 1;
-        let mut text = match kind {
-            Kind::Calm => format!("job {} is done", word(self.seq)).into_bytes(),
-            Kind::Timeout => b"connection timeout".to_vec(),
-            Kind::Failed => b"reconnect failed".to_vec(),
-        };
-        Mark { src: 1, seq: self.seq, kind }.append_to(&mut text);
-        self.truth.lines[kind as usize] += 1;
-        if kind == Kind::Calm {
-            self.truth.calm.push(Calm { seq: self.seq, hash: xxh3_64(&text), offset: self.offset });
-        }
+        let text = self.truth.next_line(kind, self.offset);
         // The length; the stream's name; the time, of nine bytes until 2262; the text with its length.
         let of_length = if text.len() < 128 { 2 } else { 3 };
         self.offset += 4 + 8 + 10 + of_length + text.len() as u64;

@@ -11,11 +11,10 @@ use std::path::PathBuf;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use xxhash_rust::xxh3::xxh3_64;
 
 use self::dockerd::Logging;
-use crate::rig::generator::{Calm, Truth};
-use crate::rig::line::{Kind, Mark, word};
+use crate::rig::generator::Truth;
+use crate::rig::line::Kind;
 use crate::rig::verifier::Verifier;
 use crate::support::process::{Running, children, run, squall};
 
@@ -24,7 +23,6 @@ struct World {
     folder: TempDir,
     driver: Option<Running>,
     truth: Truth,
-    seq: u64,
     fifos: u64,
 }
 
@@ -33,7 +31,7 @@ impl World {
     fn new() -> World {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("fifos")).expect("a folder");
-        let mut world = World { folder, driver: None, truth: Truth::default(), seq: 0, fifos: 0 };
+        let mut world = World { folder, driver: None, truth: Truth::default(), fifos: 0 };
         world.start();
         world
     }
@@ -78,25 +76,9 @@ impl World {
                 _ if line % 2 == 0 => Kind::Timeout,
                 _ => Kind::Failed,
             };
-            let text = self.next_text(kind, logging.written);
+            let text = self.truth.next_line(kind, logging.written);
             logging.line("stdout", &text);
         }
-    }
-
-    /// The next line, which is true from now on.
-    fn next_text(&mut self, kind: Kind, offset: u64) -> Vec<u8> {
-        self.seq += 1;
-        let mut text = match kind {
-            Kind::Calm => format!("job {} is done", word(self.seq)).into_bytes(),
-            Kind::Timeout => b"connection timeout".to_vec(),
-            Kind::Failed => b"reconnect failed".to_vec(),
-        };
-        Mark { src: 1, seq: self.seq, kind }.append_to(&mut text);
-        self.truth.lines[kind as usize] += 1;
-        if kind == Kind::Calm {
-            self.truth.calm.push(Calm { seq: self.seq, hash: xxh3_64(&text), offset });
-        }
-        text
     }
 
     fn out(&self) -> String {

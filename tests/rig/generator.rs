@@ -18,7 +18,7 @@ use squall::engine::frame::IoStream;
 use squall::units::{Bytes, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::line::{KINDS, Kind, Mark};
+use super::line::{KINDS, Kind, Mark, word};
 
 /// What to write, and how fast.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,22 @@ pub(crate) struct Calm {
 impl Truth {
     pub(crate) fn total(&self) -> u64 {
         self.lines.iter().sum()
+    }
+
+    /// The next line of a made-up program, numbered from 1, which is true from now on; it begins at `offset`.
+    pub(crate) fn next_line(&mut self, kind: Kind, offset: u64) -> Vec<u8> {
+        let seq = self.total() + 1;
+        let mut text = match kind {
+            Kind::Calm => format!("job {} is done", word(seq)).into_bytes(),
+            Kind::Timeout => b"connection timeout".to_vec(),
+            Kind::Failed => b"reconnect failed".to_vec(),
+        };
+        Mark { src: 1, seq, kind }.append_to(&mut text);
+        self.lines[kind as usize] += 1;
+        if kind == Kind::Calm {
+            self.calm.push(Calm { seq, hash: xxh3_64(&text), offset });
+        }
+        text
     }
 }
 
