@@ -172,7 +172,7 @@ impl Framer {
     /// begins another file.
     pub fn end_of_file(&mut self, sink: &mut impl FnMut(Frame<'_>)) {
         if let Some(entries) = &mut self.entries {
-            return entries.end(sink);
+            return entries.end(self.unwrapper.length_max, sink);
         }
         if self.carry.holds_line() {
             self.release(false, sink);

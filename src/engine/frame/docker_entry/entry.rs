@@ -87,7 +87,7 @@ fn may_begin(bytes: &[u8]) -> bool {
 }
 
 /// How many bytes at the start, at least one, no frame begins in.
-fn garbage(bytes: &[u8]) -> usize {
+pub(super) fn garbage(bytes: &[u8]) -> usize {
     // A whole signature has its mark at a known place. Only the last bytes may hold the beginning of one.
     let whole = memmem::find_iter(bytes, SOURCE)
         .filter_map(|mark| mark.checked_sub(HEAD))

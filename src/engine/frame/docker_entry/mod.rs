@@ -10,7 +10,7 @@ mod entry;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::entry::{Entry, Next, Piece, next};
+use self::entry::{Entry, Next, Piece, garbage, next};
 use super::{Frame, IoStream, Truncated};
 use crate::units::{Bytes, Timestamp};
 
@@ -105,10 +105,19 @@ impl Entries {
         self.begun = begun;
     }
 
-    /// Ends the FIFO: a frame that has begun will never be whole, and neither will a line of which pieces have come.
-    pub(super) fn end(&mut self, sink: &mut dyn FnMut(Frame<'_>)) {
-        self.skipped += Bytes(self.begun.len() as u64);
-        self.begun = Vec::new();
+    /// Ends the FIFO: a frame that has begun will never be whole, and neither will a line of which pieces have come. Whole
+    /// frames may stand behind its beginning, where dockerd was killed in the middle of it and came back.
+    pub(super) fn end(&mut self, length_max: usize, sink: &mut dyn FnMut(Frame<'_>)) {
+        let begun = std::mem::take(&mut self.begun);
+        let mut rest = &begun[..];
+        while !rest.is_empty() {
+            let skipped = garbage(rest);
+            self.skipped += Bytes(skipped as u64);
+            self.begun_at += skipped as u64;
+            let taken = self.frames(&rest[skipped..], self.begun_at, length_max, sink);
+            self.begun_at += taken as u64;
+            rest = &rest[skipped + taken..];
+        }
         for stream in [IoStream::Stdout, IoStream::Stderr] {
             self.end_line(stream, self.begun_at, sink);
         }

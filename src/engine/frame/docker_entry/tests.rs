@@ -75,6 +75,13 @@ fn lines_of_frames() {
     check(&[&whole("a"), &frame("stderr", 2, b"b\r", None)], &["Stdout @1 a", "Stderr @2 b\\r"], 0);
     check(&[&whole("")], &["Stdout @1 "], 0);
     check(&[b"", &[0, 0]], &[], 2);
+    // Dockerd was killed in the middle of a long frame, and what came after it is shorter than its rest.
+    let torn = &whole(&"x".repeat(500))[..100];
+    check(
+        &[&whole("a"), torn, &whole("b"), &whole("c"), &torn[..9]],
+        &["Stdout @1 a", "Stdout @1 b", "Stdout @1 c"],
+        109,
+    );
     // Pieces: joined by id, the other stream between them.
     let (first, second) = (part("he", "x", 1, false), part("llo", "x", 2, true));
     check(&[&first, &second, &whole("b")], &["Stdout @1 hello", "Stdout @1 b"], 0);
@@ -211,7 +218,9 @@ proptest! {
             for part in parts {
                 // A new one for each: nothing is remembered.
                 let mut sink = |frame: Frame<'_>| seen.push((frame.time, frame.text.to_vec()));
-                Framer::new(Format::DockerEntry, 100).push(part, 0, &mut sink);
+                let mut framer = Framer::new(Format::DockerEntry, 100);
+                framer.push(part, 0, &mut sink);
+                framer.end_of_file(&mut sink);
             }
             seen.retain(|(_, text)| !text.is_empty()); // the ends of lines whose pieces are missing
             seen
