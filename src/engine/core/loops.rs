@@ -87,7 +87,7 @@ impl Core {
 
     /// Closes the loops of some streams. True when none is left.
     pub(super) fn end_loops(&mut self, closed_by: ClosedBy) -> bool {
-        let open = self.streams.iter().enumerate().filter(|(_, stream)| stream.cycle.open().next().is_some());
+        let open = self.streams.iter().enumerate().filter(|(_, stream)| stream.cycle.has_open());
         let some: Vec<usize> = open.map(|(index, _)| index).take(SHARE).collect();
         for &index in &some {
             self.close_loops(StreamId(index as u32), closed_by); // the number of a stream

@@ -112,7 +112,7 @@ impl Stream {
 
     /// Its open loops, with its name.
     fn loops(&self) -> impl Iterator<Item = (&str, LoopView)> {
-        self.cycle.open().map(|view| (&*self.envelope.key, view))
+        self.cycle.open().into_iter().map(|view| (&*self.envelope.key, view))
     }
 
     /// Lines that are counted but not told yet, but for those in windows.

@@ -16,6 +16,7 @@ impl Watch {
         let template = seen.template.0;
         if let Some(at) = self.wordings.iter().position(|wording| wording.template == template) {
             self.entries[at] = seen.entry.0;
+            self.set_turns();
             return Some(at);
         }
         let text = &seen.text[..seen.text.len().min(TEXT_MAX)];
@@ -41,6 +42,7 @@ impl Watch {
             readings: 0,
             tells: false,
         };
+        self.set_turns();
         Some(at)
     }
 
@@ -97,12 +99,14 @@ impl Watch {
             }
         }
         self.steps[weakest] = fresh;
+        self.set_turns();
         Some(weakest)
     }
 
     /// There are too many first words for them to be names. What was seen in their lanes is gone through again in one.
     #[cold]
     pub(super) fn join_lanes(&mut self, arrival: Monotonic) -> usize {
+        self.settle_all();
         let all = self.lanes.join();
         self.support.forget(u16::MAX);
         for step in &mut self.steps {
@@ -112,6 +116,7 @@ impl Watch {
         for (time, step) in all {
             self.replay(step, time, arrival);
         }
+        self.set_turns();
         0
     }
 
@@ -119,7 +124,7 @@ impl Watch {
     fn replay(&mut self, step: usize, time: i64, arrival: Monotonic) {
         let lane = &mut self.lanes.list[0];
         let others = lane.seen[step] & !(1 << step);
-        lane.seen.iter_mut().for_each(|seen| *seen |= 1 << step);
+        lane.see(step, lane.seen[step]);
         let state = &mut self.steps[step];
         let is_first = lane.begun >> step & 1 == 0;
         let (interval, line_interval) =

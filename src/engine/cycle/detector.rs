@@ -71,10 +71,9 @@ impl Support {
     #[inline]
     pub fn gap(&mut self, step: usize, others: u16, run: u16) {
         self.gaps[step] += 1;
-        let mut rest = others;
-        while rest != 0 {
-            self.with[step][rest.trailing_zeros() as usize] += 1;
-            rest &= rest - 1;
+        // All of them, because several at a time cost less than to look for those that were seen.
+        for (gaps, own) in self.with[step].iter_mut().zip(&ALONE) {
+            *gaps += u16::from(others & own != 0);
         }
         if self.gaps[step] >= GAPS_MAX {
             self.gaps[step] /= 2;
@@ -193,6 +192,17 @@ fn tail(of: u16, least: u16, chance: f64) -> f64 {
     }
     (1.0 - below).max(0.0)
 }
+
+/// Each step as a bit.
+const ALONE: [u16; STEPS] = {
+    let mut alone = [0; STEPS];
+    let mut step = 0;
+    while step < STEPS {
+        alone[step] = 1 << step;
+        step += 1;
+    }
+    alone
+};
 
 /// Gaps that say something.
 const GAPS_MIN: u16 = 3;

@@ -27,7 +27,7 @@ impl Cycle {
     pub fn kept(&self, now: Now) -> Option<KeptCycle<'_>> {
         let watch = self.watch.as_deref().filter(|watch| !watch.loops.is_empty())?;
         let waits = watch.loops.iter().map(|open| open.waits(now.arrival)).collect();
-        Some(KeptCycle { wall: now.wall, waits, watch: Cow::Borrowed(watch) })
+        Some(KeptCycle { wall: now.wall, waits, watch: watch.settled() })
     }
 
     /// The stream comes back from a restart: what it has done before its next line may not be known.

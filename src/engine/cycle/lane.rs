@@ -57,18 +57,38 @@ pub fn form(text: &[u8]) -> Form {
 const LEVELS: &[&[u8]] =
     &[b"trace", b"debug", b"info", b"notice", b"warn", b"warning", b"error", b"err", b"fatal", b"critical"];
 
-/// A number for the first word of `text`: FNV-1a. It is kept over restarts, so it has no seed; who makes two words
-/// collide mixes up two programs of his own stream.
+/// A number for the first word of `text`, eight bytes at a time. It is kept over restarts, so it has no seed; who makes
+/// two words collide mixes up two programs of his own stream.
 #[inline]
 pub fn word(text: &[u8]) -> u32 {
-    let mut hash = 0x811c_9dc5u32;
-    for &byte in text.iter().take(WORD_MAX) {
-        if matches!(byte, b' ' | b'|' | b'\t') {
-            break;
+    let mut rest = &text[..text.len().min(WORD_MAX)];
+    let mut hash = 0u64;
+    loop {
+        let (bytes, behind) = match rest.split_first_chunk::<8>() {
+            Some((bytes, behind)) => (u64::from_le_bytes(*bytes), behind),
+            None => (rest.iter().rev().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte)), &[][..]),
+        };
+        // The lowest bit of it is that of the first byte which ends a word.
+        let ends = equal_to(bytes, b' ') | equal_to(bytes, b'|') | equal_to(bytes, b'\t');
+        let own = if ends == 0 { u64::MAX } else { (ends & ends.wrapping_neg()).wrapping_sub(1) >> 7 };
+        if bytes & own != 0 {
+            hash = (hash ^ (bytes & own)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 32;
         }
-        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        if ends != 0 || behind.is_empty() {
+            return hash as u32; // the half that is kept
+        }
+        rest = behind;
     }
-    hash
+}
+
+/// The highest bit of each byte that is this one, up to the first that is: where bytes are equal, their difference is 0,
+/// and only from 0 is a bit borrowed.
+#[inline]
+fn equal_to(bytes: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let difference = bytes ^ (ONES * u64::from(byte));
+    difference.wrapping_sub(ONES) & !difference & (ONES << 7)
 }
 
 /// What was seen of each step in one lane.
@@ -127,14 +147,23 @@ impl Default for Lanes {
 
 impl Lanes {
     /// The lane of a line with this text, whose first word has this form.
-    #[inline]
     pub fn place(&mut self, text: &[u8], form: Form) -> Place {
+        self.find(text, form).map_or_else(|| self.begin(word(text), form), Place::In)
+    }
+
+    /// The same where it is a known one.
+    #[inline]
+    pub fn find(&self, text: &[u8], form: Form) -> Option<usize> {
         if form == Form::None || self.is_off {
-            return Place::In(0);
+            return Some(0);
         }
+        self.find_named(text)
+    }
+
+    #[inline(never)]
+    fn find_named(&self, text: &[u8]) -> Option<usize> {
         let word = word(text);
-        let known = self.list[1..].iter().position(|lane| lane.word == word);
-        known.map_or_else(|| self.begin(word, form), |at| Place::In(at + 1))
+        self.list[1..].iter().position(|lane| lane.word == word).map(|at| at + 1)
     }
 
     fn begin(&mut self, word: u32, form: Form) -> Place {
@@ -189,6 +218,24 @@ mod tests {
         check("  timeout", Form::None);
         check("timeout", Form::None);
         check("", Form::None);
+    }
+
+    #[test]
+    fn first_words_are_told_apart() {
+        let mut all = std::collections::HashSet::new();
+        for length in 1..=WORD_MAX {
+            let name = format!("{}{length}", "x".repeat(length));
+            let name = &name.as_bytes()[name.len() - length..];
+            assert!(all.insert(word(name)), "{length}");
+            for behind in [" timeout", "|", "\ttimeout", " | timeout, and again, and again"] {
+                let text = [name, behind.as_bytes()].concat();
+                assert_eq!(word(&text), word(name), "{length}{behind}");
+            }
+            let other = [name, b"y"].concat();
+            assert!(length == WORD_MAX || word(&other) != word(name), "{length}");
+        }
+        assert_eq!(word(b""), word(b" timeout"));
+        assert_ne!(word("연결-1 끊김".as_bytes()), word("연결-2 끊김".as_bytes()));
     }
 
     #[test]

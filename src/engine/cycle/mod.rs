@@ -16,7 +16,9 @@ pub mod endpoint;
 pub mod kept;
 pub mod lane;
 pub mod lexicon;
+mod look;
 mod open;
+mod quick;
 pub mod sequence;
 pub mod spread;
 mod step;
@@ -262,8 +264,13 @@ impl Cycle {
     }
 
     /// The loops that are open.
-    pub fn open(&self) -> impl Iterator<Item = LoopView> {
-        self.watch.iter().flat_map(|watch| watch.views())
+    pub fn open(&self) -> Vec<LoopView> {
+        self.watch.as_ref().map_or_else(Vec::new, |watch| watch.views())
+    }
+
+    /// Whether a loop is open.
+    pub fn has_open(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| !watch.is_idle())
     }
 
     /// Changes whenever something did that no line has brought about.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint;
+use super::quick::Waiting;
 use super::spread::Spread;
+use super::watch::seconds;
 use crate::engine::storm::window::Pace;
 use crate::units::{Monotonic, Timestamp};
 
@@ -24,7 +26,7 @@ pub(super) struct Open {
     pub(super) last: Timestamp,
     pub(super) iterations: u64,
     /// Iterations since it was last told.
-    untold: u64,
+    pub(super) untold: u64,
     /// How often it was told.
     tellings: u32,
     pub(super) spread: Spread,
@@ -34,11 +36,13 @@ pub(super) struct Open {
     quiet_seconds: f64,
     longest: f64,
     /// When it must be told by log time: a backlog that is read in a second is told by the hours it spans.
-    log_deadline: Timestamp,
+    pub(super) log_deadline: Timestamp,
     #[serde(skip)]
-    deadline: Monotonic,
+    pub(super) deadline: Monotonic,
     #[serde(skip)]
-    last_arrival: Monotonic,
+    pub(super) last_arrival: Monotonic,
+    #[serde(skip)]
+    pub(super) waiting: Waiting,
     /// What lines around it may name.
     search: Option<Search>,
     /// What they named.
@@ -99,6 +103,7 @@ impl Open {
             log_deadline: time,
             deadline: arrival,
             last_arrival: arrival,
+            waiting: Waiting::default(),
             search: (!has_endpoint).then(|| Search { candidate: String::new(), left: OVERHEARD_MAX }),
             endpoint: None,
         };
@@ -108,7 +113,9 @@ impl Open {
 
     /// Takes in an iteration, and says whether the loop is to be told now.
     #[inline]
-    pub(super) fn iterate(&mut self, interval: f64, time: Timestamp, arrival: Monotonic) -> bool {
+    pub(super) fn iterate(&mut self, nanos: i64, is_led: bool, time: Timestamp, arrival: Monotonic) -> bool {
+        let interval = seconds(nanos);
+        self.waiting.entered(nanos, is_led);
         self.iterations += 1;
         self.untold += 1;
         self.spread.add(interval);
@@ -116,6 +123,7 @@ impl Open {
         if interval > self.longest || self.iterations.is_power_of_two() {
             self.measure();
         }
+        self.make_room();
         time >= self.log_deadline || arrival >= self.deadline
     }
 
@@ -124,6 +132,7 @@ impl Open {
         self.iterations += 1;
         self.untold += 1;
         (self.last, self.last_arrival) = (time, arrival);
+        self.make_room();
     }
 
     #[cold]

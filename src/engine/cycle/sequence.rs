@@ -67,10 +67,36 @@ impl Sequence {
         self.longest = self.longest.max(seconds);
     }
 
+    /// Takes in intervals. Once the beginning is full and nothing falls, that is a matter of the ring alone.
+    pub fn extend(&mut self, all: &[f32]) {
+        let (Some(newest), Some(&first)) = (self.newest(), all.first()) else {
+            return all.iter().for_each(|&seconds| self.push(seconds));
+        };
+        // None of these ends early, so that the compiler takes several at a time.
+        let falls =
+            all.iter().zip(&all[1..]).fold(is_shorter(first, newest), |falls, (&before, &seconds)| {
+                falls | is_shorter(seconds, before)
+            });
+        let is_full = self.first.len() >= FIRST && self.last.len() == LAST;
+        if !is_full || self.is_rising && falls {
+            return all.iter().for_each(|&seconds| self.push(seconds));
+        }
+        for piece in all.chunks(LAST) {
+            let room = LAST - usize::from(self.next);
+            let (to_the_end, rest) = piece.split_at(room.min(piece.len()));
+            self.last[usize::from(self.next)..][..to_the_end.len()].copy_from_slice(to_the_end);
+            self.last[..rest.len()].copy_from_slice(rest);
+            self.next = ((usize::from(self.next) + piece.len()) % LAST) as u8; // below LAST
+        }
+        let longest = |longest: f32, &seconds: &f32| if seconds > longest { seconds } else { longest };
+        self.longest = all.iter().fold(self.longest, longest);
+        self.count += all.len() as u64;
+    }
+
     /// Whether the program has begun anew.
     #[inline]
     fn watch(&mut self, before: f32, seconds: f32) {
-        if seconds >= 0.9 * before {
+        if !is_shorter(seconds, before) {
             return;
         }
         let fell = self.is_rising && self.first.len() > 3 && seconds * 4.0 <= before;
@@ -129,6 +155,12 @@ impl Sequence {
     pub fn size(&self) -> usize {
         (self.first.capacity() + self.best.capacity() + self.last.capacity()) * size_of::<f32>()
     }
+}
+
+/// Clearly.
+#[inline]
+fn is_shorter(seconds: f32, before: f32) -> bool {
+    seconds < 0.9 * before
 }
 
 #[cfg(test)]

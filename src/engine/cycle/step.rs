@@ -110,6 +110,20 @@ impl Track {
         }
     }
 
+    /// Takes in intervals of several lanes, of which `led` are the leader's, as the last one may be.
+    pub(super) fn extend(&mut self, led: &[f32], all: usize, is_last_led: bool) {
+        self.turns += all as u64;
+        let waited = if led.is_empty() { usize::from(self.waited) + all } else { all - led.len() };
+        // Where the leader came in between, fewer have come since; what is too many is only looked at sooner.
+        self.waited = if is_last_led { 0 } else { u8::try_from(waited).unwrap_or(u8::MAX) };
+        self.sequence.extend(led);
+    }
+
+    /// Whether the leader may be given up within so many intervals.
+    pub(super) fn is_given_up(&self, within: usize) -> bool {
+        usize::from(self.waited) + within >= usize::from(WAITED_MAX)
+    }
+
     /// How long it has gone on, by the clock that says more: where that of the log stands still, lines do arrive.
     pub(super) fn lasted(&self, time: Timestamp, arrival: Monotonic) -> Duration {
         time.since(self.sequence.since).max(arrival.since(self.arrived))

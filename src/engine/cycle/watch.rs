@@ -3,18 +3,18 @@
 //! Invariant: a wording's step exists; a step is a member of at most one open loop.
 //! Limits: those of [`super`], a few KiB a stream; a stream without lines that concern it has none of this.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::backoff::{self, Judgement};
-use super::detector::{Found, Support};
+use super::detector::Support;
 use super::lane::{Form, Lanes, Place};
-use super::lexicon::Tags;
-use super::open::{Beginning, Open};
-use super::spread::Spread;
+use super::open::Open;
+use super::quick::Turns;
 use super::step::{Step, Track};
 use super::view::{self, LoopView};
-use super::{Loops, OPEN_MAX, STEPS, Seen, attempts, endpoint};
+use super::{Loops, Seen, attempts, endpoint};
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::template::catalog::EntryId;
 use crate::units::{Monotonic, Timestamp};
@@ -34,6 +34,9 @@ pub(super) struct Watch {
     resumed_at: Option<Timestamp>,
     /// The number of the next step.
     pub(super) next_number: u32,
+    /// What a line needs that goes the quick way.
+    #[serde(skip)]
+    pub(super) turns: Turns,
 }
 
 /// A template that a step is worded in.
@@ -61,12 +64,14 @@ impl Watch {
             loops: Vec::new(),
             resumed_at,
             next_number: 0,
+            turns: Turns::default(),
         }
     }
 
     /// This process begins to see the stream. What is known of it was seen before; whether from its beginning, only the
     /// earlier process can tell.
     pub(super) fn resume(&mut self, time: Timestamp) {
+        self.settle_all();
         for at in 0..self.steps.len() {
             let step = &self.steps[at];
             let (runs, lines) = (self.is_whole(step, &step.runs), self.is_whole(step, &step.lines));
@@ -79,10 +84,29 @@ impl Watch {
     /// After a restart no entry is known; wordings are found by their templates.
     pub(super) fn forget_entries(&mut self) {
         self.entries = vec![NOBODY; self.wordings.len()];
+        self.set_turns();
     }
 
+    /// The same with everything in the books, as it may be written down.
+    pub(super) fn settled(&self) -> Cow<'_, Watch> {
+        let mut settled = Cow::Borrowed(self);
+        if self.loops.iter().any(|open| !open.waiting.is_empty()) {
+            settled.to_mut().settle_all();
+        }
+        settled
+    }
+
+    #[inline]
     pub(super) fn observe(&mut self, seen: &Seen<'_>, shared: &mut Loops) {
-        let known = self.entries.iter().position(|&entry| entry == seen.entry.0);
+        let known = self.turns.place(seen.entry.0);
+        if !known.is_some_and(|at| self.observe_quickly(at, seen)) {
+            self.observe_slowly(known, seen, shared);
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn observe_slowly(&mut self, known: Option<usize>, seen: &Seen<'_>, shared: &mut Loops) {
+        let known = known.or_else(|| self.entries.iter().position(|&entry| entry == seen.entry.0));
         let Some(at) = known.or_else(|| self.admit(seen)) else { return };
         let Some(&Wording { step, form, read_at, .. }) = self.wordings.get(at) else { return };
         if seen.time >= read_at {
@@ -115,15 +139,15 @@ impl Watch {
         } else {
             lane.see(step, 0);
             let run = std::mem::replace(&mut lane.run[step], 1);
-            let interval = seconds(seen.time.0 - std::mem::replace(&mut lane.run_at[step], seen.time.0));
+            let nanos = passed(std::mem::replace(&mut lane.run_at[step], seen.time.0), seen.time);
             if let Some(index) = member_of {
                 let Open { is_alone, anchor, .. } = self.loops[index];
                 if !is_alone && usize::from(anchor) == step {
-                    return self.iterate(index, at, step, interval, seen, shared);
+                    return self.iterate(index, at, step, nanos, seen, shared);
                 }
             } else {
                 self.support.gap(step, others, run);
-                self.turn(at, step, interval, seen, shared);
+                self.turn(at, step, seconds(nanos), seen, shared);
             }
         }
         // The turn may have opened a loop.
@@ -136,6 +160,7 @@ impl Watch {
     /// The first line of a step in a lane.
     #[cold]
     fn begin(&mut self, at: usize, step: usize, seen: &Seen<'_>) {
+        self.settle_all();
         let lane = &mut self.lanes.list[at];
         lane.begun |= 1 << step;
         lane.seen[step] = 0;
@@ -148,6 +173,7 @@ impl Watch {
         if let Some(open) = open.filter(|open| usize::from(open.anchor) == step) {
             open.join(seen.time, seen.arrival);
         }
+        self.set_turns();
     }
 
     /// Another run of a step that is in no loop.
@@ -167,26 +193,30 @@ impl Watch {
     /// Another line of a step that is in no loop of several members: an iteration, where it is a loop by itself.
     #[inline]
     fn repeat(&mut self, at: usize, step: usize, seen: &Seen<'_>, shared: &mut Loops) {
-        let mut interval = seconds(seen.time.0 - self.lanes.list[at].line_at[step]);
+        let member_of = self.steps[step].member_of.map(usize::from);
+        if let Some(index) = member_of {
+            self.settle(index);
+        }
+        let mut nanos = passed(self.lanes.list[at].line_at[step], seen.time);
         let track = &mut self.steps[step].lines;
         if let Some(before) = track.sequence.newest() {
             // A program that says it twice in one try.
-            if interval < REPEAT_MAX && interval < f64::from(before) * REPEAT_SHARE {
+            if repeats(nanos, (f64::from(before) * 1e9) as i64) {
                 return;
             }
-            let longest = f64::from(track.sequence.longest());
-            if track.sequence.count() <= 3 && longest < REPEAT_MAX && longest < interval * REPEAT_SHARE {
+            let longest = (f64::from(track.sequence.longest()) * 1e9) as i64;
+            if track.sequence.count() <= 3 && repeats(longest, nanos) {
                 // What came until now was the first try, said several times.
                 let since = track.sequence.since;
-                interval = seconds(seen.time.0 - since.0);
+                nanos = passed(since.0, seen.time);
                 track.restart(at, since);
             }
         }
         self.lanes.list[at].line_at[step] = seen.time.0;
-        if let Some(index) = self.steps[step].member_of.map(usize::from) {
-            self.iterate(index, at, step, interval, seen, shared);
-            return;
+        if let Some(index) = member_of {
+            return self.iterate(index, at, step, nanos, seen, shared);
         }
+        let interval = seconds(nanos);
         let track = &mut self.steps[step].lines;
         if track.is_led_by(at) && track.sequence.is_broken_by(interval) {
             track.restart(at, seen.time);
@@ -206,10 +236,12 @@ impl Watch {
         index: usize,
         at: usize,
         step: usize,
-        interval: f64,
+        nanos: i64,
         seen: &Seen<'_>,
         shared: &mut Loops,
     ) {
+        self.settle(index);
+        let interval = seconds(nanos);
         let open = &mut self.loops[index];
         if open.is_broken_by(interval) && open.is_broken_by(seconds(seen.time.0 - open.last.0)) {
             self.close(index, ClosedBy::Quiet, shared);
@@ -217,104 +249,22 @@ impl Watch {
         }
         let state = &mut self.steps[step];
         let track = if open.is_alone { &mut state.lines } else { &mut state.runs };
+        let leader = track.leader();
         track.push(at, interval, seen.time);
-        if open.iterate(interval, seen.time, seen.arrival) {
+        let has_moved = leader != track.leader();
+        if open.iterate(nanos, leader == at, seen.time, seen.arrival) {
             self.tell(index, seen.arrival, shared);
         }
-    }
-
-    /// Looks for a loop of several members.
-    #[cold]
-    fn look_for_several(&mut self, seen: &Seen<'_>, shared: &mut Loops) {
-        let mut tags = [Tags::default(); STEPS];
-        let mut free = 0;
-        for (at, step) in self.steps.iter().enumerate() {
-            tags[at] = step.tags();
-            free |= u16::from(step.member_of.is_none()) << at;
+        if has_moved {
+            self.set_turns();
         }
-        let Some(Found { anchor, members }) = self.support.find(free, &tags) else { return };
-        let runs = &self.steps[anchor].runs;
-        // A burst takes turns, too; and so do lines of a file that is read at once although its clock stands still, as
-        // where logs of several servers follow each other and all but the first are out of time.
-        let lasts = runs.lasted(seen.time, seen.arrival).as_secs_f64() >= LASTING_TOGETHER_MIN;
-        let enough = lasts && runs.sequence.count() >= u64::from(shared.limits.iterations_min);
-        // Programs do their daily work in turns, too: "task assigned", "task running". That is no loop to tell.
-        let is_trouble = |step: &Step| step.tags != 0 || step.is_failing;
-        let any = (0..self.steps.len()).any(|at| members >> at & 1 == 1 && is_trouble(&self.steps[at]));
-        if enough && any {
-            self.open(anchor, members, false, seen, shared);
-        }
-    }
-
-    /// Looks whether a step is a loop by itself.
-    #[cold]
-    fn look_for_one(&mut self, step: usize, seen: &Seen<'_>, shared: &mut Loops) {
-        let track = &self.steps[step].lines;
-        if track.sequence.count() < u64::from(shared.limits.iterations_min) {
-            return;
-        }
-        // Where another step comes along each time, the two are to be found together.
-        if self.support.has_company(step) && self.support.gaps(step) < COMPANY_GAPS {
-            return;
-        }
-        let judgement = backoff::judge(&track.sequence, self.is_whole(&self.steps[step], track));
-        let tags = self.steps[step].tags();
-        let tells_all = tags.has(Tags::FAILURE) && tags.has(Tags::RETRY);
-        // Many connections that close in the same second are a burst.
-        let lasts = seen.time.since(track.sequence.since).as_secs_f64() >= LASTING_MIN;
-        if lasts && backoff::is_regular(&track.sequence, judgement, tells_all) {
-            self.open(step, 1 << step, true, seen, shared);
-        }
-    }
-
-    fn open(&mut self, anchor: usize, members: u16, is_alone: bool, seen: &Seen<'_>, shared: &mut Loops) {
-        if self.loops.len() >= OPEN_MAX {
-            return;
-        }
-        let members = self.in_order(anchor, members);
-        let track_of = |step: &Step| if is_alone { step.lines.clone() } else { step.runs.clone() };
-        let track = track_of(&self.steps[anchor]);
-        let mut spread = Spread::default();
-        track.sequence.recent().iter().for_each(|&interval| spread.add(f64::from(interval)));
-        let steps = || members.iter().map(|&member| &self.steps[usize::from(member)]);
-        let started = steps().map(|step| track_of(step).sequence.since).min().unwrap_or(seen.time);
-        let open = Open::new(Beginning {
-            anchor: anchor as u8, // below STEPS
-            is_alone,
-            id: loop_id(steps().map(|step| step.template)),
-            started,
-            iterations: track.iterations(),
-            spread,
-            time: seen.time,
-            arrival: seen.arrival,
-            has_endpoint: steps().any(|step| step.endpoint.is_some()),
-            members,
-        });
-        shared.ever += 1;
-        shared.listening += u32::from(open.is_listening());
-        let index = self.loops.len();
-        for &member in &open.members {
-            self.steps[usize::from(member)].member_of = Some(index as u8); // below OPEN_MAX
-        }
-        self.loops.push(open);
-        self.tell(index, seen.arrival, shared);
-    }
-
-    /// The members in the order of an iteration, which begins with the one that was seen first of all.
-    fn in_order(&self, anchor: usize, members: u16) -> Vec<u8> {
-        let lane = &self.lanes.list[self.steps[anchor].runs.leader().min(self.lanes.list.len() - 1)];
-        let mut order: Vec<u8> = (0..STEPS as u8).filter(|step| members >> step & 1 == 1).collect();
-        // Each of them has begun a run since the one before it did, so this is a round of the circle.
-        order.sort_by_key(|&step| lane.run_at[usize::from(step)]);
-        let first = (0..order.len()).min_by_key(|&at| self.steps[usize::from(order[at])].number);
-        order.rotate_left(first.unwrap_or(0));
-        order
     }
 
     /// Tells how a loop stands.
     #[cold]
-    fn tell(&mut self, index: usize, arrival: Monotonic, shared: &mut Loops) {
+    pub(super) fn tell(&mut self, index: usize, arrival: Monotonic, shared: &mut Loops) {
         let pace = shared.pace;
+        self.settle(index);
         self.loops[index].tell(pace, arrival);
         shared.note_deadline(self.loops[index].next_deadline());
         shared.note_deadline(arrival + pace.every);
@@ -324,6 +274,7 @@ impl Watch {
     /// Ends a loop and forgets its members' habits: what comes after a silence begins anew.
     #[cold]
     fn close(&mut self, index: usize, closed_by: ClosedBy, shared: &mut Loops) {
+        self.settle(index);
         shared.news.push(self.view(&self.loops[index], Some(closed_by)));
         let gone = self.loops.remove(index);
         shared.listening -= u32::from(gone.is_listening());
@@ -343,11 +294,13 @@ impl Watch {
                 other => other.map(|own| own as u8),
             };
         }
+        self.set_turns();
     }
 
     /// Tells and closes what is due. True when something was closed or told.
     pub(super) fn on_deadline(&mut self, now: Monotonic, shared: &mut Loops) -> bool {
         let before = shared.news.len();
+        self.settle_all();
         for index in (0..self.loops.len()).rev() {
             if self.loops[index].is_over(now) {
                 self.close(index, ClosedBy::Quiet, shared);
@@ -385,11 +338,15 @@ impl Watch {
 
     /// The entry with this number is another one from now on.
     pub(super) fn forget(&mut self, entry: EntryId) {
-        self.entries.iter_mut().filter(|known| **known == entry.0).for_each(|known| *known = NOBODY);
+        if let Some(known) = self.entries.iter_mut().find(|known| **known == entry.0) {
+            *known = NOBODY;
+            self.set_turns();
+        }
     }
 
-    pub(super) fn views(&self) -> impl Iterator<Item = LoopView> {
-        self.loops.iter().map(|open| self.view(open, None))
+    pub(super) fn views(&self) -> Vec<LoopView> {
+        let settled = self.settled();
+        settled.loops.iter().map(|open| settled.view(open, None)).collect()
     }
 
     fn view(&self, open: &Open, closed_by: Option<ClosedBy>) -> LoopView {
@@ -402,7 +359,7 @@ impl Watch {
 
     /// Whether the beginning of a sequence was seen: the step was new, and the stream was seen for long enough before to
     /// have missed none of it.
-    fn is_whole(&self, step: &Step, track: &Track) -> bool {
+    pub(super) fn is_whole(&self, step: &Step, track: &Track) -> bool {
         let silence = (2.0 * f64::from(track.sequence.longest())).max(SILENCE_MIN);
         let long_after = |start: Timestamp| track.sequence.since.since(start).as_secs_f64() > silence;
         // What an open loop brought over a restart began before this process did.
@@ -426,6 +383,7 @@ impl Watch {
             let pause = if wording.tells { READ_EVERY } else { i64::MAX };
             wording.read_at = Timestamp(seen.time.0.saturating_add(pause));
         }
+        let is_done = wording.readings >= enough;
         if step.endpoint.is_none() {
             step.endpoint = endpoint::find(seen.text);
             let member_of = step.endpoint.as_ref().and(step.member_of);
@@ -434,6 +392,9 @@ impl Watch {
                 open.stop_listening();
                 shared.listening -= 1;
             }
+        }
+        if is_done {
+            self.set_turns();
         }
     }
 
@@ -446,12 +407,16 @@ impl Watch {
     }
 }
 
-/// A loop is known by its members, whatever their order.
-fn loop_id(templates: impl Iterator<Item = u128>) -> u128 {
-    let mut templates: Vec<u128> = templates.collect();
-    templates.sort_unstable();
-    let bytes: Vec<u8> = templates.into_iter().flat_map(u128::to_be_bytes).collect();
-    xxh3_128(&bytes)
+/// Nanoseconds of log time from `since` to `time`; none where it has gone back.
+#[inline]
+pub(super) fn passed(since: i64, time: Timestamp) -> i64 {
+    time.0.saturating_sub(since).max(0)
+}
+
+/// Whether a line that comes so many nanoseconds after another belongs to the same try, where tries were `before` apart.
+#[inline]
+pub(super) fn repeats(nanos: i64, before: i64) -> bool {
+    nanos < REPEAT_MAX && nanos * REPEAT_SHARE < before
 }
 
 #[inline]
@@ -462,14 +427,8 @@ pub(super) fn seconds(nanos: i64) -> f64 {
 /// No entry has this number: there are far fewer.
 pub(super) const NOBODY: u32 = u32::MAX;
 /// A line that comes again within half a second, and within a twentieth of the last interval, belongs to the same try.
-const REPEAT_MAX: f64 = 0.5;
-const REPEAT_SHARE: f64 = 0.05;
-/// A loop of one member lasts at least so many seconds.
-const LASTING_MIN: f64 = 1.0;
-/// The same for a loop of several members, which take turns besides.
-const LASTING_TOGETHER_MIN: f64 = 0.2;
-/// Gaps after which a step with company is a loop by itself, if no loop of both was found.
-const COMPANY_GAPS: u16 = 16;
+const REPEAT_MAX: i64 = Timestamp::SECOND / 2;
+const REPEAT_SHARE: i64 = 20;
 /// A stream must be seen for longer than this before a loop for its beginning to have been seen.
 const SILENCE_MIN: f64 = 30.0;
 /// Lines of a wording that are read one after the other, where they tell attempts.
