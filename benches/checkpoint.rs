@@ -45,7 +45,7 @@ fn crowd() -> (Engine, OriginId, Vec<u8>) {
     let source = Source {
         name: "bench".into(),
         format: Format::Plain,
-        collapse: Collapse::Always,
+        folding: Collapse::Always.into(),
         ..Source::default()
     };
     let origin = engine.open(source);

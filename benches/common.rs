@@ -14,7 +14,7 @@ pub(crate) fn records(bytes: usize) -> Batch {
     let source = Source {
         name: "bench".into(),
         format: Format::Docker,
-        collapse: Collapse::Never,
+        folding: Collapse::Never.into(),
         ..Source::default()
     };
     let origin = engine.open(source);

@@ -54,7 +54,8 @@ fn whole_with(bencher: divan::Bencher, file: &[u8], collapse: Collapse, line: li
     bencher.counter(BytesCount::of_slice(file)).bench_local(|| {
         let mut engine = Engine::new(Options::default());
         let (name, format) = ("bench".to_owned(), Format::Docker);
-        let source = Source { name, format, collapse, line: line.clone(), ..Source::default() };
+        let source =
+            Source { name, format, folding: collapse.into(), line: line.clone(), ..Source::default() };
         let origin = engine.open(source);
         let now = Now { arrival: Monotonic(0), wall: START };
         let (mut offset, mut spare) = (0, Batch::default());

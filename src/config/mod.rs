@@ -18,6 +18,7 @@ mod tree;
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,9 @@ use crate::units::Bytes;
 pub fn parse_time(text: &str) -> Result<Duration, String> {
     quantity::time(text)
 }
+
+/// What `storm.summary_every` may be, and what a container may ask for.
+pub const SUMMARY_EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// A time as the config writes it, in the largest unit that is exact.
 pub fn show_time(time: Duration) -> String {

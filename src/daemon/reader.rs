@@ -249,7 +249,7 @@ fn on_fifo(
 
 /// A container as dockerd describes it.
 fn container_source(described: &Described, settings: &Settings) -> Source {
-    let Described { container, name, image, labels, lossy } = described;
+    let Described { container, name, image, labels, lossy, first, summary_every } = described;
     let mut source = source(settings);
     source.name = format!("{}/{container}", settings.node);
     source.format = Format::DockerEntry;
@@ -260,6 +260,7 @@ fn container_source(described: &Described, settings: &Settings) -> Source {
     source.place.labels.retain(|(own, _)| !labels.iter().any(|(label, _)| label == own));
     source.place.labels.extend(labels.iter().cloned());
     source.place.lossy = *lossy;
+    (source.folding.first, source.folding.summary_every) = (*first, *summary_every);
     source
 }
 
@@ -268,7 +269,7 @@ fn source(settings: &Settings) -> Source {
         name: String::new(),
         place: Place { labels: settings.labels.clone(), ..Place::default() },
         format: settings.format,
-        collapse: settings.collapse,
+        folding: settings.collapse.into(),
         line: settings.line.clone(),
         stays: false,
     }

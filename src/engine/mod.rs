@@ -128,7 +128,7 @@ impl Engine {
         if self.core.has_unclaimed() {
             for iostream in IoStream::ALL {
                 let key = stream_key(&source, iostream);
-                let claimed = self.core.claim(&key, iostream, &source.place, source.collapse);
+                let claimed = self.core.claim(&key, iostream, &source.place, source.folding);
                 let Some(claimed) = claimed else { continue };
                 streams[iostream as usize] = Some(claimed.stream);
                 inherited[iostream as usize] = claimed.held.is_some();

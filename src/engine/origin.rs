@@ -10,7 +10,7 @@ use super::line::{self, Line};
 use super::record::envelope::Place;
 use super::record::{Lost, Notice, Reason};
 use super::state::{Refill, StreamState};
-use super::storm::Collapse;
+use super::storm::Folding;
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// What is known of one source of bytes.
@@ -23,8 +23,8 @@ pub struct Source {
     pub place: Place,
     /// How its bytes are wrapped.
     pub format: Format,
-    /// How far its lines may be folded.
-    pub collapse: Collapse,
+    /// How its lines may be folded.
+    pub folding: Folding,
     /// The limits of its lines.
     pub line: line::Limits,
     /// Its bytes stay where they are and can be read again: those of a file can, those of a pipe cannot.
@@ -174,7 +174,7 @@ pub(super) fn stream_of(
     streams: &mut [Option<StreamId>; 3],
     iostream: IoStream,
 ) -> StreamId {
-    let stream = core.open_stream(&stream_key(source, iostream), iostream, &source.place, source.collapse);
+    let stream = core.open_stream(&stream_key(source, iostream), iostream, &source.place, source.folding);
     streams[iostream as usize] = Some(stream);
     stream
 }

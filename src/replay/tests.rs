@@ -48,7 +48,7 @@ fn source(path: &Path) -> Source {
 
 /// What comes out: the messages of line records in their order, and all errors.
 fn replay(paths: &[PathBuf]) -> (Replay, Vec<String>, Vec<ReplayError>) {
-    let unfolded = |path: &Path| Source { collapse: Collapse::Never, ..source(path) };
+    let unfolded = |path: &Path| Source { folding: Collapse::Never.into(), ..source(path) };
     let mut replay = Replay::open(paths, unfolded, Options::default(), NOW).expect("they can be opened");
     let (mut messages, mut errors) = (Vec::new(), Vec::new());
     let mut sink = |batch: &Batch| {

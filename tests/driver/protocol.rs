@@ -115,6 +115,35 @@ fn fault_074_counts_of_a_non_blocking_container_are_not_called_exact() {
 }
 
 #[test]
+fn a_container_may_have_limits_of_its_own() {
+    let mut world = World::new();
+    let socket = world.socket();
+    let own = json!({ "squall-first": "17", "squall-summary-every": "1s" });
+    let mut logging = [world.container_with("own", own), world.container("common")];
+    let print = |logging: &mut [Logging; 2], lines: u64| {
+        (0..lines).for_each(|_| logging.iter_mut().for_each(|it| it.line("stdout", b"connection timeout")));
+    };
+    print(&mut logging, 200);
+    // What was asked for outlives the worker.
+    world.kill_worker();
+    print(&mut logging, 300);
+    let [own, common] = logging;
+    own.stop(&socket);
+    common.stop(&socket);
+    world.await_drained();
+    world.stop();
+    let of = |container: &str| {
+        let all = world.records();
+        let own: Vec<_> = all.into_iter().filter(|record| record["container"]["id"] == container).collect();
+        let lines = own.iter().filter(|record| record["squall"]["kind"] == "line").count() as u64;
+        let counted: u64 = own.iter().filter_map(|record| record["squall"]["count"].as_u64()).sum();
+        assert_eq!(lines + counted, 500, "{container}");
+        lines
+    };
+    assert_eq!((of("own"), of("common")), (17, 5));
+}
+
+#[test]
 fn fault_073_dockerd_dies_without_a_word_and_comes_back() {
     let mut world = World::new();
     let socket = world.socket();

@@ -199,7 +199,7 @@ fn source() -> Source {
         name: "host/app".to_owned(),
         place: Place::default(),
         format: Format::Cri,
-        collapse: Collapse::default(),
+        folding: Collapse::default().into(),
         line: line::Limits::default(),
         stays: true,
     }

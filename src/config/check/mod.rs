@@ -114,7 +114,7 @@ fn check_storm(keys: &Keys<'_>, findings: &mut Findings) -> storm::Limits {
     storm.enter_failing = keys.number("enter_failing", 1..=1_000_000, storm.enter_failing, findings);
     storm.burst = keys.number("burst", 0..=1_000, storm.burst, findings);
     storm.quiet = keys.time("quiet", SECOND..=HOUR, storm.quiet, findings);
-    storm.summary_every = keys.time("summary_every", SECOND..=HOUR, storm.summary_every, findings);
+    storm.summary_every = keys.time("summary_every", super::SUMMARY_EVERY, storm.summary_every, findings);
     storm.summary_every_max = keys.time("summary_every_max", SECOND..=DAY, storm.summary_every_max, findings);
     storm.templates_max = keys.number("templates_max", 100..=1_000_000, storm.templates_max, findings);
     storm.novelty_per_second =

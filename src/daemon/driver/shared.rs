@@ -1,6 +1,6 @@
 //! What all containers of one driver share, held against what one of them asks for.
 //!
-//! There is one engine with one set of limits, and one way out. An option that would be ignored is refused with a text that
+//! There is one way out. An option that would be ignored is refused with a text that
 //! `docker run` shows: what was asked for, what the driver has, and where that is set.
 
 use std::path::PathBuf;
@@ -14,10 +14,6 @@ use crate::input::docker_driver::options::LogOpts;
 pub struct Shared {
     /// Where to; `None` unless that is Kafka.
     kafka: Option<Kafka>,
-    /// How many lines of an episode come word for word.
-    first: u32,
-    /// How often a summary comes.
-    summary_every: Duration,
     /// The files that the driver has its config from.
     files: Vec<PathBuf>,
 }
@@ -50,17 +46,23 @@ impl Shared {
             }),
             _ => None,
         };
-        let storm = &config.storm;
-        Shared { kafka, first: storm.first, summary_every: storm.summary_every, files: files.to_vec() }
+        Shared { kafka, files: files.to_vec() }
     }
 
     /// Refuses what would be ignored.
     ///
     /// # Errors
-    /// All that differs from what the driver has, in one line.
-    pub fn agrees(&self, options: &LogOpts) -> Result<(), String> {
-        let told = options.of_driver.iter().filter_map(|(name, asked)| self.refusal(name, asked));
-        let told: Vec<String> = told.collect();
+    /// All that differs from what the driver has, or makes no sense, in one line.
+    pub fn agrees(&self, options: &mut LogOpts) -> Result<(), String> {
+        let mut told = Vec::new();
+        for (name, asked) in &options.of_driver {
+            let read = match *name {
+                "squall-first" => first(asked).map(|first| options.first = Some(first)),
+                "squall-summary-every" => every(asked).map(|every| options.summary_every = Some(every)),
+                _ => self.refusal(name, asked).map_or(Ok(()), Err),
+            };
+            told.extend(read.err().map(|fault| format!("log-opt {name}: {fault}")));
+        }
         if told.is_empty() { Ok(()) } else { Err(told.join("; ")) }
     }
 
@@ -72,7 +74,7 @@ impl Shared {
         }
         let Some(key) = key else {
             return Some(format!(
-                "log-opt {name}: a container cannot have a config of its own yet; all containers of this driver share {}",
+                "a container cannot have a config of its own yet; all containers of this driver share {}",
                 self.files().unwrap_or_else(|| "one that is made of flags and environment".to_owned())
             ));
         };
@@ -87,7 +89,7 @@ impl Shared {
             _ => "",
         };
         Some(format!(
-            "log-opt {name}: `{asked}` is asked for, but {destination}{has}. Leave the option out, or change {key} for all of them: {}",
+            "`{asked}` is asked for, but {destination}{has}. Leave the option out, or change {key} for all of them: {}",
             self.places(key)
         ))
     }
@@ -112,16 +114,6 @@ impl Shared {
                     kafka.compression == asked
                 })
             }
-            "squall-first" => Own {
-                key: Some("storm.first"),
-                value: Some(self.first.to_string()),
-                is_same: asked.parse() == Ok(self.first),
-            },
-            "squall-summary-every" => Own {
-                key: Some("storm.summary_every"),
-                value: Some(config::show_time(self.summary_every)),
-                is_same: config::parse_time(asked) == Ok(self.summary_every),
-            },
             // `squall-config`: inline, or a path.
             _ => Own {
                 key: None,
@@ -148,6 +140,26 @@ impl Shared {
     }
 }
 
+/// Lines that come word for word.
+fn first(asked: &str) -> Result<u32, String> {
+    asked.parse().map_err(|_| format!("`{asked}` is no number from 0 to {}", u32::MAX))
+}
+
+/// A summary interval.
+fn every(asked: &str) -> Result<Duration, String> {
+    let every = config::parse_time(asked)?;
+    let (least, most) = (config::SUMMARY_EVERY.start(), config::SUMMARY_EVERY.end());
+    if config::SUMMARY_EVERY.contains(&every) {
+        Ok(every)
+    } else {
+        Err(format!(
+            "`{asked}` is not between {} and {}",
+            config::show_time(*least),
+            config::show_time(*most)
+        ))
+    }
+}
+
 /// In any order, and with any space, brokers are the same.
 fn sorted<'a>(brokers: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut brokers: Vec<&str> = brokers.map(str::trim).collect();
@@ -163,7 +175,8 @@ mod tests {
     #[track_caller]
     fn check(shared: &Shared, name: &str, asked: &str, want: &[&str]) {
         let options = [(name.to_owned(), asked.to_owned())].into();
-        let told = shared.agrees(&LogOpts::parse(&options).expect("it is known")).err().unwrap_or_default();
+        let mut options = LogOpts::parse(&options).expect("it is known");
+        let told = shared.agrees(&mut options).err().unwrap_or_default();
         assert_eq!(told.is_empty(), want.is_empty(), "{told}");
         assert!(want.iter().all(|part| told.contains(part)), "{told}");
         assert!(told.is_empty() || told.starts_with(&format!("log-opt {name}: ")), "{told}");
@@ -181,18 +194,17 @@ mod tests {
         check(&shared, "squall-kafka-brokers", "b:2, a:1", &[]);
         check(&shared, "squall-kafka-topic", "logs", &[]);
         check(&shared, "squall-kafka-compression", "zstd", &[]);
-        check(&shared, "squall-first", "5", &[]);
-        check(&shared, "squall-summary-every", "10s", &[]);
-        check(&shared, "squall-summary-every", "10000ms", &[]);
         check(&shared, "squall-config", "/etc/squall/driver.yaml", &[]);
-        let first = [
-            "`3` is asked for, but all containers of this driver share `storm.first: 5`. Leave the option out",
-            "--set storm.first=… among the driver's arguments, SQUALL_STORM__FIRST in its environment, or /etc/squall/driver.yaml",
+        check(&shared, "squall-first", "0", &[]);
+        check(&shared, "squall-first", "many", &["`many` is no number from 0"]);
+        check(&shared, "squall-summary-every", "90s", &[]);
+        check(&shared, "squall-summary-every", "10", &["10"]);
+        check(&shared, "squall-summary-every", "2h", &["`2h` is not between 1s and 1h"]);
+        let compression = [
+            "`lz4` is asked for, but all containers of this driver share `outputs.kafka.compression: zstd`. Leave the option out",
+            "--set outputs.kafka.compression=… among the driver's arguments, SQUALL_OUTPUTS__KAFKA__COMPRESSION in its environment, or /etc/squall/driver.yaml",
         ];
-        check(&shared, "squall-first", "3", &first);
-        check(&shared, "squall-first", "many", &["`many` is asked for"]);
-        check(&shared, "squall-summary-every", "1m", &["`storm.summary_every: 10s`"]);
-        check(&shared, "squall-kafka-compression", "lz4", &["`outputs.kafka.compression: zstd`"]);
+        check(&shared, "squall-kafka-compression", "lz4", &compression);
         let topic = [
             "a destination of a container's own is not possible yet",
             "`outputs.kafka.topic: logs`",
@@ -223,11 +235,12 @@ mod tests {
     #[test]
     fn all_that_differs_is_told() {
         let shared = Shared::new(&Config::default(), &[]);
-        let asked = [("squall-first", "1"), ("squall-summary-every", "1s")];
+        let asked = [("squall-config", "/x"), ("squall-kafka-topic", "x")];
         let asked = asked.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let told = shared.agrees(&LogOpts::parse(&asked).expect("they are known")).expect_err("both differ");
+        let mut asked = LogOpts::parse(&asked).expect("they are known");
+        let told = shared.agrees(&mut asked).expect_err("both differ");
         assert!(
-            told.contains("log-opt squall-first: ") && told.contains("; log-opt squall-summary-every: "),
+            told.contains("log-opt squall-config: ") && told.contains("; log-opt squall-kafka-topic: "),
             "{told}"
         );
     }

@@ -62,8 +62,8 @@ struct Held {
 
 impl Plugin for Fifos {
     fn start(&mut self, file: &str, info: &Info) -> Result<(), String> {
-        let options = LogOpts::parse(&info.config)?;
-        self.shared.agrees(&options)?;
+        let mut options = LogOpts::parse(&info.config)?;
+        self.shared.agrees(&mut options)?;
         let name =
             Registry::name(Path::new(file)).ok_or_else(|| format!("squall cannot use the FIFO {file}"))?;
         if self.held.contains_key(&name) {

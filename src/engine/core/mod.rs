@@ -34,7 +34,7 @@ use super::state::EpisodeKey;
 use super::storm::novelty::{Newcomer, Novelty};
 use super::storm::shed::Shed;
 use super::storm::window::{ClosedBy, Folded};
-use super::storm::{Collapse, Limits, Observed, Pressure, Storms, Verdict};
+use super::storm::{Collapse, Folding, Limits, Observed, Pressure, Storms, Verdict};
 use super::template::catalog::{Catalog, Entry, EntryId, Found, Query, Sighting};
 use crate::units::{Bytes, Lines, Monotonic, Now, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
@@ -85,8 +85,8 @@ pub struct Core {
 #[derive(Debug)]
 struct Stream {
     envelope: Envelope,
-    /// How far its lines are folded now.
-    collapse: Collapse,
+    /// How its lines are folded now.
+    folding: Folding,
     /// How far they are folded without pressure.
     wanted: Collapse,
     account: Account,
@@ -158,12 +158,12 @@ impl Core {
         key: &str,
         iostream: IoStream,
         place: &Place,
-        collapse: Collapse,
+        folding: Folding,
     ) -> StreamId {
         let stream = Stream {
             envelope: Envelope::new(key, iostream, place, &self.identity),
-            collapse: self.limit(collapse),
-            wanted: collapse,
+            folding: Folding { collapse: self.limit(folding.collapse), ..folding },
+            wanted: folding.collapse,
             account: Account::default(),
             novelty: Novelty::new(self.limits.novelty_per_second, self.limits.summary_every),
             shed: Shed::default(),
@@ -231,7 +231,7 @@ impl Core {
             text: by.text,
             salt: by.salt,
             parse_error: line.parse_error,
-            foldable: stream.collapse != Collapse::Never,
+            foldable: stream.folding.collapse != Collapse::Never,
         };
         match self.catalog.find(query) {
             Some(found) => self.on_found(id, found, query, line, now),
@@ -267,7 +267,7 @@ impl Core {
             // A line that was cut off may be a new one that only begins like this: it is sent, and says so.
             sighting: Some(if line.complete { found.sighting } else { Sighting::NewValue }),
             failing,
-            collapse: self.streams[id.0 as usize].collapse,
+            folding: self.streams[id.0 as usize].folding,
             line: folded(line, now),
         });
         match verdict {
@@ -310,7 +310,7 @@ impl Core {
             offset: line.offset,
             arrival: now.arrival,
         };
-        if stream.collapse != Collapse::Never && !stream.novelty.admits(newcomer) {
+        if stream.folding.collapse != Collapse::Never && !stream.novelty.admits(newcomer) {
             let due = stream.novelty.deadline();
             self.next_flood = self.next_flood.into_iter().chain(due).min();
             self.remember_nameless(line);
@@ -333,7 +333,7 @@ impl Core {
             entry: counted,
             sighting: None,
             failing,
-            collapse: self.streams[id.0 as usize].collapse,
+            folding: self.streams[id.0 as usize].folding,
             line: folded(line, now),
         });
         self.forward(id, entry, line);

@@ -18,7 +18,7 @@ impl Core {
         self.storms.set_pressure(pressure);
         for index in 0..self.streams.len() {
             let collapse = self.limit(self.streams[index].wanted);
-            self.streams[index].collapse = collapse;
+            self.streams[index].folding.collapse = collapse;
         }
     }
 

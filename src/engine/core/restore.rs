@@ -15,7 +15,7 @@ use crate::engine::line::kept::KeptClock;
 use crate::engine::record::encode::Encoder;
 use crate::engine::record::{Lost, Notice, Reason};
 use crate::engine::state::{Changes, EpisodeKey, EpisodeState, StreamState, Totals};
-use crate::engine::storm::Collapse;
+use crate::engine::storm::Folding;
 use crate::engine::storm::kept::{KeptEpisode, Numbers};
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::template::kept::{KeptEntry, Returned};
@@ -60,7 +60,7 @@ impl Core {
         let (detail, loops) = detail.unzip();
         let place = detail.as_ref().map(|detail| detail.place.clone().into_owned()).unwrap_or_default();
         let iostream = detail.as_ref().map(|detail| detail.iostream);
-        let id = self.open_stream(&state.key, iostream.unwrap_or_default(), &place, Collapse::default());
+        let id = self.open_stream(&state.key, iostream.unwrap_or_default(), &place, Folding::default());
         let stream = &mut self.streams[id.0 as usize];
         stream.account = state.account;
         stream.cycle.take_back(loops.flatten().flatten(), now, &mut self.loops);

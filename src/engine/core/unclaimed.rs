@@ -15,7 +15,7 @@ use crate::engine::line::kept::KeptClock;
 use crate::engine::line::multiline::Trace;
 use crate::engine::line::multiline::kept::PATIENCE;
 use crate::engine::record::envelope::{Envelope, Place};
-use crate::engine::storm::Collapse;
+use crate::engine::storm::Folding;
 use crate::units::{Lines, Monotonic, Now};
 
 /// How long a stream waits for its source after a restart. A file system that is mounted late takes minutes.
@@ -67,18 +67,18 @@ impl Core {
         key: &str,
         iostream: IoStream,
         place: &Place,
-        collapse: Collapse,
+        folding: Folding,
     ) -> Option<Claimed> {
         let is_it = |left: &Left| left.iostream.is_none_or(|known| known == iostream);
         if !self.unclaimed.streams.get(key).is_some_and(is_it) {
             return None;
         }
         let left = self.unclaimed.streams.remove(key)?;
-        let limited = self.limit(collapse);
+        let collapse = self.limit(folding.collapse);
         let stream = &mut self.streams[left.stream.0 as usize];
         stream.envelope = Envelope::new(key, iostream, place, &self.identity);
-        stream.collapse = limited;
-        stream.wanted = collapse;
+        stream.folding = Folding { collapse, ..folding };
+        stream.wanted = folding.collapse;
         let Left { stream, format, clock, held, trace, .. } = left;
         Some(Claimed { stream, format, clock, held, trace, since: self.unclaimed.since })
     }

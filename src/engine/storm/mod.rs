@@ -7,6 +7,7 @@
 //! Not here: what is new (`engine::template`), how a summary looks on the wire (`engine::record`).
 
 mod burst;
+pub mod folding;
 pub mod kept;
 pub mod novelty;
 pub mod rate;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::folding::Folding;
 use self::rate::Rate;
 use self::values::Values;
 use self::window::{ClosedBy, Episode, Folded, Pace, Summary};
@@ -144,8 +146,8 @@ pub struct Observed<'a> {
     pub sighting: Option<Sighting>,
     /// Whether the entry enters a storm at the lower rate for failures.
     pub failing: bool,
-    /// How far its input lets lines be folded.
-    pub collapse: Collapse,
+    /// How its stream lets lines be folded.
+    pub folding: Folding,
     /// Its text and times.
     pub line: Folded<'a>,
 }
@@ -154,8 +156,8 @@ pub struct Observed<'a> {
 #[derive(Debug)]
 pub struct Storms {
     limits: Limits,
-    /// Lines of an episode that pass now: `limits.first`, or fewer under pressure.
-    first: u32,
+    /// No more lines of an episode than these pass now.
+    first_max: u32,
     pace: Pace,
     states: Vec<State>,
     /// Entries in an episode, in no order.
@@ -187,7 +189,7 @@ impl Storms {
     /// No entries yet.
     pub fn new(limits: Limits) -> Storms {
         Storms {
-            first: limits.first,
+            first_max: u32::MAX,
             pace: limits.pace(),
             limits,
             states: Vec::new(),
@@ -201,9 +203,9 @@ impl Storms {
 
     /// Lets fewer lines pass, or as many as the limits say again. Windows that are open stay open.
     pub fn set_pressure(&mut self, pressure: Pressure) {
-        self.first = match pressure {
-            Pressure::None => self.limits.first,
-            Pressure::Few => self.limits.first.min(1),
+        self.first_max = match pressure {
+            Pressure::None => u32::MAX,
+            Pressure::Few => 1,
             Pressure::Count | Pressure::Shed => 0,
         };
     }
@@ -217,7 +219,7 @@ impl Storms {
     /// Begins the state of a new entry that stands for others, whose first lines have passed.
     pub fn begin_known(&mut self, entry: EntryId, log_time: Timestamp) {
         self.begin(entry, log_time);
-        self.states[entry.0 as usize].passed = self.limits.first;
+        self.states[entry.0 as usize].passed = u32::MAX;
     }
 
     /// Whether the entry has an episode.
@@ -258,14 +260,15 @@ impl Storms {
         {
             state.storm = Some(Storm::Rate);
         }
-        let foldable = match seen.collapse {
+        let Folding { collapse, first, .. } = seen.folding;
+        let foldable = match collapse {
             Collapse::Never => false,
             Collapse::Repeats => seen.sighting == Some(Sighting::Repeat),
             Collapse::Storms => state.storm.is_some() || seen.sighting == Some(Sighting::Repeat),
             Collapse::Always => true,
         };
         let new = !matches!(seen.sighting, Some(Sighting::Repeat | Sighting::Known));
-        if !foldable || new || state.passed < self.first {
+        if !foldable || new || state.passed < first.unwrap_or(self.limits.first).min(self.first_max) {
             state.passed = state.passed.saturating_add(1);
             if let Some(episode) = &mut state.episode {
                 episode.total += Lines(1);
@@ -299,7 +302,8 @@ impl Storms {
         let state = &mut self.states[seen.entry.0 as usize];
         let Some(episode) = &mut state.episode else { return };
         let fresh = episode.window.count == Lines(0);
-        episode.fold(seen.line, self.pace, &mut self.next_window);
+        let every = seen.folding.summary_every.unwrap_or(self.pace.every);
+        episode.fold(seen.line, Pace { every, ..self.pace }, &mut self.next_window);
         episode.total += Lines(1);
         if state.storm.is_some() && episode.window.values.is_none() && self.measured < STATISTICS_MAX {
             episode.window.values = Some(Box::default());

@@ -199,7 +199,7 @@ proptest! {
         let collapse = if always { Collapse::Always } else { Collapse::Storms };
         let mut engine = Engine::new(Options { storm: limits, ..Options::default() });
         let origin =
-            engine.open(Source { name: "s".into(), format: Format::Plain, collapse, ..Source::default() });
+            engine.open(Source { name: "s".into(), format: Format::Plain, folding: collapse.into(), ..Source::default() });
         let (mut offset, mut seen, mut records) = (0, HashSet::new(), Vec::new());
         for (user, kind, word) in lines {
             let what = ["came", "went", "is failing"][kind as usize];

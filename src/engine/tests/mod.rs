@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::chunk::Chunk;
 use super::frame::Format;
 use super::storm::window::ClosedBy;
-use super::storm::{Collapse, Limits};
+use super::storm::{Collapse, Folding, Limits, Pressure};
 use super::{Engine, Options, Source};
 use crate::units::{Bytes, Lines, Monotonic, Now, Timestamp};
 
@@ -34,7 +34,12 @@ const START: i64 = 1_770_336_000 * Timestamp::SECOND;
 impl World {
     fn new(collapse: Collapse, storm: Limits) -> World {
         let mut engine = Engine::new(Options { storm, ..Options::default() });
-        let source = Source { name: "gateway".into(), format: Format::Docker, collapse, ..Source::default() };
+        let source = Source {
+            name: "gateway".into(),
+            format: Format::Docker,
+            folding: collapse.into(),
+            ..Source::default()
+        };
         let origin = engine.open(source);
         World { engine, origin, offset: 0, arrival: Monotonic(0), records: Vec::new() }
     }
@@ -261,6 +266,31 @@ fn repeats_fold_after_the_first_five() {
     check(Collapse::Repeats, 20, 10);
     check(Collapse::Storms, 20, 10);
     check(Collapse::Always, 10, 20);
+}
+
+#[test]
+fn a_stream_may_let_more_pass_and_be_told_more_often() {
+    #[track_caller]
+    fn check(folding: Folding, pressure: Pressure, verbatim: usize, windows: &[u64]) {
+        let mut world = World::new(Collapse::Always, Limits::default());
+        let source = Source { name: "own".into(), format: Format::Docker, folding, ..Source::default() };
+        world.origin = world.engine.open(source);
+        world.engine.set_pressure(pressure);
+        for tick in 0..100 {
+            world.line(f64::from(tick) * 0.1, "connection timeout");
+        }
+        world.finish(ClosedBy::End);
+        let told: Vec<u64> = world.summaries().iter().map(|(count, _, _)| *count).collect();
+        assert_eq!((world.verbatim(), &told[..]), (verbatim, windows), "{folding:?}");
+    }
+    let common = Folding::from(Collapse::Always);
+    check(common, Pressure::None, 5, &[95]);
+    check(Folding { first: Some(20), ..common }, Pressure::None, 20, &[80]);
+    check(Folding { first: Some(0), ..common }, Pressure::None, 1, &[99]); // what is new passes
+    check(Folding { first: Some(20), ..common }, Pressure::Few, 1, &[99]);
+    let often = Folding { summary_every: Some(Duration::from_secs(2)), ..common };
+    check(often, Pressure::None, 5, &[20, 60, 15]); // 2 s, 6 s, then what is left
+    assert_eq!(Folding::default().collapse, Collapse::default());
 }
 
 #[test]

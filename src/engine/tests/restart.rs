@@ -646,7 +646,7 @@ fn any_collapse() -> impl Strategy<Value = Collapse> {
 
 /// The lines of a file, as one process sees them that is never stopped and folds nothing.
 fn lines_of(source: &Source, file: &[u8]) -> HashMap<(u64, String), u32> {
-    let source = Source { collapse: Collapse::Never, ..source.clone() };
+    let source = Source { folding: Collapse::Never.into(), ..source.clone() };
     let mut world = World::new(Options::default(), source, file.to_vec());
     world.read_all();
     world.finish();
@@ -682,7 +682,7 @@ proptest! {
         let storm = Limits { templates_max, novelty_per_second, enter: 10, enter_failing: 6, ..Limits::default() };
         let options = Options { storm, memory_max: Bytes(memory_max), ..Options::default() };
         let line = line::Limits { length_max: 60, ..line::Limits::default() };
-        let source = Source { name: "x".into(), collapse, stays: true, line, ..Source::default() };
+        let source = Source { name: "x".into(), folding: collapse.into(), stays: true, line, ..Source::default() };
         let lines = lines_of(&source, &file);
         let mut world = World::new(options, source, file);
         for step in steps {

@@ -202,7 +202,7 @@ fn a_trace_is_told_when_traces_are_joined_no_more() {
 #[test]
 fn what_is_never_folded_is_not_shed_after_a_restart_either() {
     let mut world = docker();
-    world.source.collapse = Collapse::Never;
+    world.source.folding.collapse = Collapse::Never;
     write(&mut world, "disk is full");
     world.read_all();
     world.commit();
@@ -269,7 +269,8 @@ proptest! {
             let line = format!("2026-02-06T00:00:00Z {stream} {flag} {}\n", PIECES[*piece]);
             file.extend_from_slice(line.as_bytes());
         }
-        let source = Source { collapse: if fold { Collapse::Always } else { Collapse::Never }, ..source(Format::Cri, 60) };
+        let collapse = if fold { Collapse::Always } else { Collapse::Never };
+        let source = Source { folding: collapse.into(), ..source(Format::Cri, 60) };
         let mut whole = World::new(Options::default(), source.clone(), file.clone());
         whole.read_all();
         whole.finish();

@@ -4,6 +4,7 @@
 //! user asked for by name survives in a [`Described`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -90,6 +91,12 @@ pub struct Described {
     pub labels: Vec<(String, String)>,
     /// dockerd may drop lines without a word (`mode=non-blocking`), so counts are only what came.
     pub lossy: bool,
+    /// Lines of an episode that come word for word, where the container has a number of its own.
+    #[serde(default)]
+    pub first: Option<u32>,
+    /// How often a summary comes, where the container has a time of its own.
+    #[serde(default)]
+    pub summary_every: Option<Duration>,
 }
 
 /// Labels that Compose and Swarm put on containers, and what they are called on records.
@@ -121,6 +128,8 @@ impl Described {
             image: info.image_name.clone(),
             labels: labels.into_iter().collect(),
             lossy: options.lossy,
+            first: options.first,
+            summary_every: options.summary_every,
         }
     }
 }

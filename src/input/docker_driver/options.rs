@@ -2,6 +2,7 @@
 //! not known, or a value that makes no sense, is an error with all that is wrong, which `docker run` shows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
 
@@ -18,7 +19,11 @@ pub struct LogOpts {
     pub env: Pick,
     /// `mode=non-blocking`: dockerd drops lines without a word when it cannot write them.
     pub lossy: bool,
-    /// Options that the whole driver has and one container cannot change, with what was asked for.
+    /// `squall-first`: lines of an episode that come word for word.
+    pub first: Option<u32>,
+    /// `squall-summary-every`.
+    pub summary_every: Option<Duration>,
+    /// Options about the driver's own config, with what was asked for: who has that config reads them.
     pub of_driver: Vec<(&'static str, String)>,
     /// Options that Docker's documentation has and dockerd does not act on.
     pub idle: Vec<&'static str>,
@@ -51,7 +56,7 @@ enum Kind {
     Switch,
     /// One that does nothing, of this kind otherwise.
     Idle,
-    /// One that all containers share.
+    /// One about the driver's own config.
     OfDriver,
 }
 
