@@ -138,12 +138,7 @@ fn fault_067_docker_stop_while_kafka_is_away_and_the_outbox_full() {
     let mut judges = Judges::default();
     judges.named("app").expect_only_counts();
     let mut reader = Topic::open(broker.address(), topic);
-    let mut looks = 0;
-    while judges.named("app").lines() < truth.total() {
-        reader.poll(Duration::from_millis(20), &mut |record| judges.take(record));
-        looks += 1;
-        assert!(looks < 1_000_000, "{} of {}", judges.named("app").lines(), truth.total());
-    }
+    judges.await_lines("app", truth.total(), &mut reader);
     driver.stop();
     reader.drain(&mut |record| judges.take(record));
     judges.finish(&[("app", &truth)]);

@@ -5,12 +5,14 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::rig::generator::Truth;
+use crate::rig::topic::Topic;
 use crate::rig::verifier::{Report, Verifier};
 use crate::support::process::{Running, children, squall};
 
@@ -193,6 +195,17 @@ impl Judges {
     /// The judge of this container.
     pub(super) fn named(&mut self, name: &str) -> &mut Verifier {
         self.0.entry(name.to_owned()).or_default()
+    }
+
+    /// Reads on until records stand for so many lines of this container.
+    #[track_caller]
+    pub(super) fn await_lines(&mut self, name: &str, lines: u64, reader: &mut Topic) {
+        let mut looks = 0;
+        while self.named(name).lines() < lines {
+            reader.poll(Duration::from_millis(20), &mut |record| self.take(record));
+            looks += 1;
+            assert!(looks < 1_000_000, "{} of {lines}", self.named(name).lines());
+        }
     }
 
     /// Everything is exact, for each of these containers. Says so, and returns the reports in their order.

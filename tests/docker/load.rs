@@ -10,6 +10,7 @@ use squall::daemon::clock;
 use super::driver::{Driver, Judges};
 use super::engine::Engine;
 use super::feed::Feed;
+use crate::rig::generator::Truth;
 use crate::rig::topic::Topic;
 use crate::support::broker::Broker;
 use crate::support::process::setting;
@@ -56,6 +57,55 @@ fn storms_of_containers_are_counted_exactly_in_kafka() {
         assert_eq!((report.duplicates, report.noticed), (0, 0), "{report}");
     }
 }
+
+/// Environment: `SQUALL_SPEED_SECONDS` is for how long Kafka is away.
+#[test]
+#[ignore = "needs dockerd"]
+fn fault_067_kafka_is_away_while_a_container_prints_as_fast_as_it_can() {
+    let mut broker = Broker::start();
+    let topic = "docker.speed";
+    broker.create_topic(topic, 1, &[]);
+    let to = format!("kafka://{}/{topic}", broker.address());
+    let mut driver = Driver::start(&["--to", &to, "--set", "outbox.size_max=8MiB"]);
+    let engine = Engine::start(&[]);
+    let away = Duration::from_secs(setting("SQUALL_SPEED_SECONDS", 5));
+    let (of_json_file, _) = at_full_speed(&engine, "alone", "json-file", away.min(BASE));
+    broker.stop();
+    engine.run(&["--detach", "--name", "idle", "--log-driver", driver.name()], &["sleep", "1000"]);
+    let (speed, truth) = at_full_speed(&engine, "app", driver.name(), away);
+    let began = clock::now().arrival;
+    engine.docker(&["stop", "--time", "0", "idle"]);
+    let stopped = clock::now().arrival.since(began);
+    engine.docker(&["wait", "app"]);
+    driver.await_drained();
+    println!("{} lines in {away:?} without Kafka; docker stop took {stopped:.1?}", truth.total());
+    println!("{speed:.0} lines/s, json-file {of_json_file:.0}: {:.0} %", 100.0 * speed / of_json_file);
+
+    broker.start_again();
+    let mut judges = Judges::default();
+    judges.named("app").expect_only_counts();
+    let mut reader = Topic::open(broker.address(), topic);
+    judges.await_lines("app", truth.total(), &mut reader);
+    driver.stop();
+    reader.drain(&mut |record| judges.take(record));
+    judges.finish(&[("app", &truth)]);
+}
+
+/// A container with this driver prints for so long; gives the lines a second, and what they were.
+fn at_full_speed(engine: &Engine, name: &str, driver: &str, time: Duration) -> (f64, Truth) {
+    let mut feed = Feed::new(engine.path(name));
+    engine.print(name, &feed, &["--log-driver", driver]);
+    feed.write(1_000); // it runs
+    let began = clock::now().arrival;
+    while clock::now().arrival.since(began) < time {
+        feed.write(10_000);
+    }
+    let took = clock::now().arrival.since(began);
+    (feed.newest() as f64 / took.as_secs_f64(), feed.end())
+}
+
+/// Json-file's speed is known after so long.
+const BASE: Duration = Duration::from_secs(30);
 
 /// Environment: `SQUALL_KILLS` is how many workers die.
 #[test]

@@ -1,6 +1,7 @@
 //! The managed plugin, made from a folder as `config/docker-plugin/build` leaves it.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::driver::Judges;
 use super::engine::Engine;
 use super::feed::Feed;
-use crate::support::process::program;
+use crate::support::process::{Running, program};
 
 /// How long anything may take: generous, because a busy machine is not a fault.
 const LOOKS_MAX: u32 = 1_200;
@@ -53,14 +54,20 @@ fn kill(is_worker: bool) {
     wait_until("successor", || processes(is_worker).iter().any(|pid| *pid != before));
 }
 
+/// Makes the folder of the plugin.
+#[track_caller]
+fn make(folder: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/docker-plugin/build");
+    let built = Command::new(script).arg(program()).arg(folder).output().expect("a shell");
+    assert!(built.status.success(), "{built:?}");
+}
+
 #[test]
 #[ignore = "needs dockerd"]
 fn fault_068_the_managed_plugin_is_killed_disabled_and_enabled() {
     let engine = Engine::start(&[]);
     let (folder, state) = (engine.path("plugin"), engine.path("state"));
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/docker-plugin/build");
-    let built = Command::new(script).arg(program()).arg(&folder).output().expect("a shell");
-    assert!(built.status.success(), "{built:?}");
+    make(&folder);
     fs::create_dir(&state).expect("a folder");
     engine.docker(&["plugin", "create", "squall", &folder.display().to_string()]);
     let source = format!("state.source={}", state.display());
@@ -90,6 +97,72 @@ fn fault_068_the_managed_plugin_is_killed_disabled_and_enabled() {
     // `docker logs` of a container that has stopped starts our logging once more.
     let lines = engine.docker(&["logs", "app"]).lines().count() as u64;
     assert_eq!(lines, truth.total());
+    wait_until("empty registry", || fs::read_dir(state.join("fifos")).is_ok_and(|files| files.count() == 0));
+    engine.docker(&["rm", "app"]);
+    engine.docker(&["plugin", "disable", "--force", "squall"]);
+    let out = fs::read_to_string(state.join("out")).expect("it has shipped something");
+    let mut judges = Judges::default();
+    out.lines().for_each(|record| judges.take(record.as_bytes()));
+    judges.finish(&[("app", &truth)]);
+}
+
+/// A registry (Debian's `docker-registry`) on loopback. Returns its address with it.
+#[track_caller]
+fn registry(folder: &Path) -> (Running, String) {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("loopback");
+    let config = folder.join("registry.yml");
+    let storage = format!("{{filesystem: {{rootdirectory: {}}}}}", folder.join("registry").display());
+    fs::write(&config, format!("version: 0.1\nstorage: {storage}\nhttp: {{addr: {address}}}\n"))
+        .expect("disk");
+    let mut registry = Running::start(Command::new("docker-registry").arg("serve").arg(config));
+    registry.wait_until("a registry (apt install docker-registry)", |_| TcpStream::connect(address).is_ok());
+    (registry, address.to_string())
+}
+
+#[test]
+#[ignore = "needs dockerd"]
+fn fault_076_an_upgrade_of_the_plugin_loses_nothing() {
+    let engine = Engine::start(&[]);
+    let (_registry, address) = registry(&engine.path(""));
+    let version = |number: u32| format!("{address}/squall:{number}");
+    for number in [1, 2] {
+        let folder = engine.path(&format!("plugin{number}"));
+        make(&folder);
+        let config = folder.join("config.json");
+        let text = fs::read_to_string(&config).expect("it was made");
+        fs::write(&config, text.replace("squall: folds", &format!("squall {number}: folds"))).expect("disk");
+        engine.docker(&["plugin", "create", &version(number), &folder.display().to_string()]);
+        engine.docker(&["plugin", "push", &version(number)]);
+        engine.docker(&["plugin", "rm", "--force", &version(number)]);
+    }
+    let state = engine.path("state");
+    fs::create_dir(&state).expect("a folder");
+    let source = format!("state.source={}", state.display());
+    let install = ["plugin", "install", "--grant-all-permissions", "--alias", "squall"];
+    engine.docker(&[&install[..], &[&version(1), &source, "args=--to file:/var/lib/squall/out"]].concat());
+
+    let mut feed = Feed::new(engine.path("feed"));
+    engine.print("app", &feed, &["--log-driver", "squall"]);
+    feed.write(30_000);
+    engine.docker(&["plugin", "disable", "--force", "squall"]);
+    feed.write(200); // it waits in pipes
+    let upgrade = ["plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", "squall"];
+    engine.docker(&[&upgrade[..], &[&version(2)]].concat());
+    let told = engine.docker(&[
+        "plugin",
+        "inspect",
+        "--format",
+        "{{.Config.Description}} {{.Settings.Args}}",
+        "squall",
+    ]);
+    assert!(told.starts_with("squall 2: folds") && told.contains("file:/var/lib/squall/out"), "{told}");
+    // The arguments are kept; where a mount comes from is not (dockerd 20.10).
+    engine.docker(&["plugin", "set", "squall", &source]);
+    engine.docker(&["plugin", "enable", "squall"]);
+    feed.write(30_000);
+    println!("longest still: {:?}", feed.longest);
+    let truth = feed.end();
+    engine.docker(&["wait", "app"]);
     wait_until("empty registry", || fs::read_dir(state.join("fifos")).is_ok_and(|files| files.count() == 0));
     engine.docker(&["rm", "app"]);
     engine.docker(&["plugin", "disable", "--force", "squall"]);
