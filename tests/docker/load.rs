@@ -69,32 +69,40 @@ fn fault_067_kafka_is_away_while_a_container_prints_as_fast_as_it_can() {
     let mut driver = Driver::start(&["--to", &to, "--set", "outbox.size_max=8MiB"]);
     let engine = Engine::start(&[]);
     let away = Duration::from_secs(setting("SQUALL_SPEED_SECONDS", 5));
-    let (of_json_file, _) = at_full_speed(&engine, "alone", "json-file", away.min(BASE));
+    let short = away.min(BASE);
+    let (of_json_file, _) = at_full_speed(&engine, "alone", &["--log-driver", "json-file"], short);
     broker.stop();
     engine.run(&["--detach", "--name", "idle", "--log-driver", driver.name()], &["sleep", "1000"]);
-    let (speed, truth) = at_full_speed(&engine, "app", driver.name(), away);
+    let args = ["--log-driver", driver.name(), "--log-opt", "cache-disabled=true"];
+    let (speed, truth) = at_full_speed(&engine, "app", &args, away);
+    // What dockerd's own copy for `docker logs` costs is dockerd's.
+    let (with_copy, truth_with_copy) = at_full_speed(&engine, "copied", &args[..2], short);
     let began = clock::now().arrival;
     engine.docker(&["stop", "--time", "0", "idle"]);
     let stopped = clock::now().arrival.since(began);
-    engine.docker(&["wait", "app"]);
+    engine.docker(&["wait", "app", "copied"]);
     driver.await_drained();
+    let share = |speed: f64| 100.0 * speed / of_json_file;
     println!("{} lines in {away:?} without Kafka; docker stop took {stopped:.1?}", truth.total());
-    println!("{speed:.0} lines/s, json-file {of_json_file:.0}: {:.0} %", 100.0 * speed / of_json_file);
+    println!("{speed:.0} lines/s, {:.0} % of json-file's {of_json_file:.0}", share(speed));
+    println!("{with_copy:.0} lines/s with dockerd's copy, {:.0} %", share(with_copy));
 
     broker.start_again();
     let mut judges = Judges::default();
     judges.named("app").expect_only_counts();
     let mut reader = Topic::open(broker.address(), topic);
+    judges.named("copied").expect_only_counts();
     judges.await_lines("app", truth.total(), &mut reader);
+    judges.await_lines("copied", truth_with_copy.total(), &mut reader);
     driver.stop();
     reader.drain(&mut |record| judges.take(record));
-    judges.finish(&[("app", &truth)]);
+    judges.finish(&[("app", &truth), ("copied", &truth_with_copy)]);
 }
 
-/// A container with this driver prints for so long; gives the lines a second, and what they were.
-fn at_full_speed(engine: &Engine, name: &str, driver: &str, time: Duration) -> (f64, Truth) {
+/// A container prints for so long; gives the lines a second, and what they were.
+fn at_full_speed(engine: &Engine, name: &str, args: &[&str], time: Duration) -> (f64, Truth) {
     let mut feed = Feed::new(engine.path(name));
-    engine.print(name, &feed, &["--log-driver", driver]);
+    engine.print(name, &feed, args);
     feed.write(1_000); // it runs
     let began = clock::now().arrival;
     while clock::now().arrival.since(began) < time {
