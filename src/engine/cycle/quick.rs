@@ -1,7 +1,7 @@
 //! The quick way: a line of a loop that is open and goes on as it did.
 //!
 //! In a storm nearly every line is one. All there is to do is to see whose turn it is, and to note an interval that is
-//! neither shorter nor longer than those before; sixteen of them are entered into the books at once.
+//! neither shorter nor longer than those before; up to 32 of them are entered into the books at once.
 //! Invariant: [`Watch::observe`] without it would lead to the same, once the loop is [settled](Watch::settle). Whatever is
 //! unusual goes the long way, and nothing is changed before that is known.
 
