@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -114,8 +114,10 @@ fn registry(folder: &Path) -> (Running, String) {
     let storage = format!("{{filesystem: {{rootdirectory: {}}}}}", folder.join("registry").display());
     fs::write(&config, format!("version: 0.1\nstorage: {storage}\nhttp: {{addr: {address}}}\n"))
         .expect("disk");
-    let mut registry = Running::start(Command::new("docker-registry").arg("serve").arg(config));
-    registry.wait_until("a registry (apt install docker-registry)", |_| TcpStream::connect(address).is_ok());
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut registry = Running::start(&mut command);
+    registry.wait_until("a registry", |_| TcpStream::connect(address).is_ok());
     (registry, address.to_string())
 }
 
