@@ -22,7 +22,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts Kafka in `folder` and waits until it says that it serves. `Err` is the end of its log.
+    /// Starts Kafka in `folder` and waits until it says that it serves. `Err` is what its log says of errors, and its end.
     pub(super) fn start(folder: &Path) -> Result<Server, String> {
         let file = folder.join("server.log");
         let log = File::options().create(true).append(true).open(&file).expect("the server's log");
@@ -43,7 +43,16 @@ impl Server {
                 let log = fs::read_to_string(&file).unwrap_or_default();
                 let tail = log.lines().count().saturating_sub(30);
                 let end: Vec<&str> = log.lines().skip(tail).collect();
-                Err(format!("{why}; the end of its log:\n{}", end.join("\n")))
+                // Why it ends stands far above the end: it goes in order, and tells each step.
+                let is_reason = |line: &&str| {
+                    [" ERROR ", "Exception", "already in use"].iter().any(|word| line.contains(word))
+                };
+                let reasons: Vec<&str> = log.lines().filter(is_reason).take(20).collect();
+                Err(format!(
+                    "{why}; errors:\n{}\nthe end of its log:\n{}",
+                    reasons.join("\n"),
+                    end.join("\n")
+                ))
             }
         }
     }
