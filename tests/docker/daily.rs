@@ -8,8 +8,6 @@ use squall::daemon::clock;
 use super::driver::{Driver, Judges};
 use super::engine::Engine;
 use super::feed::Feed;
-use crate::rig::topic::Topic;
-use crate::support::broker::Broker;
 
 /// Behind a driver that does not read, `docker stop` was seen to hang for ten minutes. What is aimed at is 3 s; that is
 /// printed.
@@ -104,11 +102,8 @@ fn fault_032_long_lines_odd_bytes_and_terminals() {
 #[test]
 #[ignore = "needs dockerd"]
 fn fault_067_docker_stop_while_kafka_is_away_and_the_outbox_full() {
-    let mut broker = Broker::start();
     let topic = "docker.away";
-    broker.create_topic(topic, 1, &[]);
-    let to = format!("kafka://{}/{topic}", broker.address());
-    let mut driver = Driver::start(&["--to", &to, "--set", "outbox.size_max=8MiB"]);
+    let (mut broker, mut driver) = Driver::with_small_outbox(topic);
     let engine = Engine::start(&[]);
     let mut feed = Feed::new(engine.path("feed"));
     engine.print("app", &feed, &["--log-driver", driver.name()]);
@@ -135,11 +130,5 @@ fn fault_067_docker_stop_while_kafka_is_away_and_the_outbox_full() {
     driver.await_drained();
 
     broker.start_again();
-    let mut judges = Judges::default();
-    judges.named("app").expect_only_counts();
-    let mut reader = Topic::open(broker.address(), topic);
-    judges.await_lines("app", truth.total(), &mut reader);
-    driver.stop();
-    reader.drain(&mut |record| judges.take(record));
-    judges.finish(&[("app", &truth)]);
+    Judges::expect_counted(&broker, topic, &mut driver, &[("app", &truth)]);
 }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::rig::generator::Truth;
 use crate::rig::topic::Topic;
 use crate::rig::verifier::{Report, Verifier};
+use crate::support::broker::Broker;
 use crate::support::process::{Running, children, squall};
 
 /// Where dockerd looks; no other folder will do.
@@ -32,6 +33,16 @@ impl Driver {
     #[track_caller]
     pub(super) fn to_file() -> Driver {
         Driver::start(&["--to", "file:out"])
+    }
+
+    /// One that ships to this topic of a broker of its own, and keeps 8 MiB while that is away.
+    #[track_caller]
+    pub(super) fn with_small_outbox(topic: &str) -> (Broker, Driver) {
+        let broker = Broker::start();
+        broker.create_topic(topic, 1, &[]);
+        let to = format!("kafka://{}/{topic}", broker.address());
+        let driver = Driver::start(&["--to", &to, "--set", "outbox.size_max=8MiB"]);
+        (broker, driver)
     }
 
     /// One with these arguments, once it answers.
@@ -197,9 +208,26 @@ impl Judges {
         self.0.entry(name.to_owned()).or_default()
     }
 
+    /// The broker is back: reads all that `driver` still ships to `topic`, and finds each line of these containers counted.
+    #[track_caller]
+    pub(super) fn expect_counted(
+        broker: &Broker,
+        topic: &str,
+        driver: &mut Driver,
+        truths: &[(&str, &Truth)],
+    ) {
+        let mut judges = Judges::default();
+        truths.iter().for_each(|(name, _)| judges.named(name).expect_only_counts());
+        let mut reader = Topic::open(broker.address(), topic);
+        truths.iter().for_each(|(name, truth)| judges.await_lines(name, truth.total(), &mut reader));
+        driver.stop();
+        reader.drain(&mut |record| judges.take(record));
+        judges.finish(truths);
+    }
+
     /// Reads on until records stand for so many lines of this container.
     #[track_caller]
-    pub(super) fn await_lines(&mut self, name: &str, lines: u64, reader: &mut Topic) {
+    fn await_lines(&mut self, name: &str, lines: u64, reader: &mut Topic) {
         let mut looks = 0;
         while self.named(name).lines() < lines {
             reader.poll(Duration::from_millis(20), &mut |record| self.take(record));

@@ -73,6 +73,12 @@ impl Engine {
         self.folder.path().join(name)
     }
 
+    /// The name of that folder, which no other engine's has.
+    pub(super) fn name(&self) -> String {
+        let name = self.folder.path().file_name().expect("a temporary folder has a name");
+        name.to_string_lossy().into_owned()
+    }
+
     /// `docker run` without a network: what it is to be, and the busybox command. Returns what `docker run` prints.
     #[track_caller]
     pub(super) fn run(&self, args: &[&str], command: &[&str]) -> String {

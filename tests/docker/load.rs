@@ -62,11 +62,8 @@ fn storms_of_containers_are_counted_exactly_in_kafka() {
 #[test]
 #[ignore = "needs dockerd"]
 fn fault_067_kafka_is_away_while_a_container_prints_as_fast_as_it_can() {
-    let mut broker = Broker::start();
     let topic = "docker.speed";
-    broker.create_topic(topic, 1, &[]);
-    let to = format!("kafka://{}/{topic}", broker.address());
-    let mut driver = Driver::start(&["--to", &to, "--set", "outbox.size_max=8MiB"]);
+    let (mut broker, mut driver) = Driver::with_small_outbox(topic);
     let engine = Engine::start(&[]);
     let away = Duration::from_secs(setting("SQUALL_SPEED_SECONDS", 5));
     let short = away.min(BASE);
@@ -88,15 +85,8 @@ fn fault_067_kafka_is_away_while_a_container_prints_as_fast_as_it_can() {
     println!("{with_copy:.0} lines/s with dockerd's copy, {:.0} %", share(with_copy));
 
     broker.start_again();
-    let mut judges = Judges::default();
-    judges.named("app").expect_only_counts();
-    let mut reader = Topic::open(broker.address(), topic);
-    judges.named("copied").expect_only_counts();
-    judges.await_lines("app", truth.total(), &mut reader);
-    judges.await_lines("copied", truth_with_copy.total(), &mut reader);
-    driver.stop();
-    reader.drain(&mut |record| judges.take(record));
-    judges.finish(&[("app", &truth), ("copied", &truth_with_copy)]);
+    let truths = [("app", &truth), ("copied", &truth_with_copy)];
+    Judges::expect_counted(&broker, topic, &mut driver, &truths);
 }
 
 /// A container prints for so long; gives the lines a second, and what they were.

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::driver::Judges;
 use super::engine::Engine;
 use super::feed::Feed;
+use crate::rig::generator::Truth;
 use crate::support::process::{Running, program};
 
 /// How long anything may take: generous, because a busy machine is not a fault.
@@ -29,16 +30,15 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("no {what}");
 }
 
-/// Processes of the plugin: the worker, or the supervisor. Only those that share our network, and so are of this engine.
-fn processes(is_worker: bool) -> Vec<Pid> {
-    let ours = fs::read_link("/proc/self/ns/net").expect("Linux");
+/// Processes of this engine's plugin: the worker, or the supervisor. Other engines have theirs at the same time, in the same
+/// network; what tells them apart is where `state` lies.
+fn processes(engine: &Engine, is_worker: bool) -> Vec<Pid> {
     let is_one = |pid: i32| {
         let path = Path::new("/proc").join(pid.to_string());
         let args = fs::read_to_string(path.join("cmdline")).unwrap_or_default();
-        let is_ours = fs::read_link(path.join("ns/net")).is_ok_and(|theirs| theirs == ours);
-        is_ours
-            && args.contains("\0/run/docker/plugins/squall.sock\0")
+        args.contains("\0/run/docker/plugins/squall.sock\0")
             && args.contains("\0--worker") == is_worker
+            && fs::read_to_string(path.join("mountinfo")).is_ok_and(|mounts| mounts.contains(&engine.name()))
     };
     let all = fs::read_dir("/proc").expect("Linux");
     let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -47,11 +47,12 @@ fn processes(is_worker: bool) -> Vec<Pid> {
 
 /// Kills that process of the plugin and waits until another one is there.
 #[track_caller]
-fn kill(is_worker: bool) {
-    wait_until("process", || !processes(is_worker).is_empty());
-    let before = processes(is_worker)[0];
+fn kill(engine: &Engine, is_worker: bool) {
+    let found = || processes(engine, is_worker);
+    wait_until("process", || !found().is_empty());
+    let before = found()[0];
     kill_process(before, Signal::KILL).expect("it runs");
-    wait_until("successor", || processes(is_worker).iter().any(|pid| *pid != before));
+    wait_until("successor", || found().iter().any(|pid| *pid != before));
 }
 
 /// Makes the folder of the plugin.
@@ -60,6 +61,18 @@ fn make(folder: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/docker-plugin/build");
     let built = Command::new(script).arg(program()).arg(folder).output().expect("a shell");
     assert!(built.status.success(), "{built:?}");
+}
+
+/// Ends the plugin once all is shipped, and holds that against what the container `app` has printed.
+#[track_caller]
+fn finish(engine: &Engine, state: &Path, truth: &Truth) {
+    wait_until("empty registry", || fs::read_dir(state.join("fifos")).is_ok_and(|files| files.count() == 0));
+    engine.docker(&["rm", "app"]);
+    engine.docker(&["plugin", "disable", "--force", "squall"]);
+    let out = fs::read_to_string(state.join("out")).expect("it has shipped something");
+    let mut judges = Judges::default();
+    out.lines().for_each(|record| judges.take(record.as_bytes()));
+    judges.finish(&[("app", truth)]);
 }
 
 #[test]
@@ -78,15 +91,15 @@ fn fault_068_the_managed_plugin_is_killed_disabled_and_enabled() {
     engine.print("app", &feed, &["--log-driver", "squall", "--log-opt", "tag={{.Name}}"]);
     for _ in 0..5 {
         feed.write(30_000);
-        kill(true);
+        kill(&engine, true);
     }
     feed.write(10_000);
     // Twice within a second, and dockerd would give it up; once it starts it again.
-    kill(false);
+    kill(&engine, false);
     feed.write(10_000);
     let still = feed.longest;
     engine.docker(&["plugin", "disable", "--force", "squall"]);
-    assert_eq!(processes(false), []);
+    assert_eq!(processes(&engine, false), []);
     // It waits in pipes.
     feed.write(200);
     engine.docker(&["plugin", "enable", "squall"]);
@@ -97,13 +110,7 @@ fn fault_068_the_managed_plugin_is_killed_disabled_and_enabled() {
     // `docker logs` of a container that has stopped starts our logging once more.
     let lines = engine.docker(&["logs", "app"]).lines().count() as u64;
     assert_eq!(lines, truth.total());
-    wait_until("empty registry", || fs::read_dir(state.join("fifos")).is_ok_and(|files| files.count() == 0));
-    engine.docker(&["rm", "app"]);
-    engine.docker(&["plugin", "disable", "--force", "squall"]);
-    let out = fs::read_to_string(state.join("out")).expect("it has shipped something");
-    let mut judges = Judges::default();
-    out.lines().for_each(|record| judges.take(record.as_bytes()));
-    judges.finish(&[("app", &truth)]);
+    finish(&engine, &state, &truth);
 }
 
 /// A registry (Debian's `docker-registry`) on loopback. Returns its address with it.
@@ -165,11 +172,5 @@ fn fault_076_an_upgrade_of_the_plugin_loses_nothing() {
     println!("longest still: {:?}", feed.longest);
     let truth = feed.end();
     engine.docker(&["wait", "app"]);
-    wait_until("empty registry", || fs::read_dir(state.join("fifos")).is_ok_and(|files| files.count() == 0));
-    engine.docker(&["rm", "app"]);
-    engine.docker(&["plugin", "disable", "--force", "squall"]);
-    let out = fs::read_to_string(state.join("out")).expect("it has shipped something");
-    let mut judges = Judges::default();
-    out.lines().for_each(|record| judges.take(record.as_bytes()));
-    judges.finish(&[("app", &truth)]);
+    finish(&engine, &state, &truth);
 }

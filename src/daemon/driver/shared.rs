@@ -49,11 +49,12 @@ impl Shared {
         Shared { kafka, files: files.to_vec() }
     }
 
-    /// Refuses what would be ignored.
+    /// Reads the options about the driver's own config: takes in what a container may have for itself, and refuses what
+    /// would be ignored.
     ///
     /// # Errors
     /// All that differs from what the driver has, or makes no sense, in one line.
-    pub fn agrees(&self, options: &mut LogOpts) -> Result<(), String> {
+    pub fn read(&self, options: &mut LogOpts) -> Result<(), String> {
         let mut told = Vec::new();
         for (name, asked) in &options.of_driver {
             let read = match *name {
@@ -176,7 +177,7 @@ mod tests {
     fn check(shared: &Shared, name: &str, asked: &str, want: &[&str]) {
         let options = [(name.to_owned(), asked.to_owned())].into();
         let mut options = LogOpts::parse(&options).expect("it is known");
-        let told = shared.agrees(&mut options).err().unwrap_or_default();
+        let told = shared.read(&mut options).err().unwrap_or_default();
         assert_eq!(told.is_empty(), want.is_empty(), "{told}");
         assert!(want.iter().all(|part| told.contains(part)), "{told}");
         assert!(told.is_empty() || told.starts_with(&format!("log-opt {name}: ")), "{told}");
@@ -238,7 +239,7 @@ mod tests {
         let asked = [("squall-config", "/x"), ("squall-kafka-topic", "x")];
         let asked = asked.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let mut asked = LogOpts::parse(&asked).expect("they are known");
-        let told = shared.agrees(&mut asked).expect_err("both differ");
+        let told = shared.read(&mut asked).expect_err("both differ");
         assert!(
             told.contains("log-opt squall-config: ") && told.contains("; log-opt squall-kafka-topic: "),
             "{told}"

@@ -63,7 +63,7 @@ struct Held {
 impl Plugin for Fifos {
     fn start(&mut self, file: &str, info: &Info) -> Result<(), String> {
         let mut options = LogOpts::parse(&info.config)?;
-        self.shared.agrees(&mut options)?;
+        self.shared.read(&mut options)?;
         let name =
             Registry::name(Path::new(file)).ok_or_else(|| format!("squall cannot use the FIFO {file}"))?;
         if self.held.contains_key(&name) {

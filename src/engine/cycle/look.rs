@@ -62,12 +62,11 @@ impl Watch {
             return;
         }
         let members = self.in_order(anchor, members);
-        let track_of = |step: &Step| if is_alone { step.lines.clone() } else { step.runs.clone() };
-        let track = track_of(&self.steps[anchor]);
+        let track = self.steps[anchor].track(is_alone);
         let mut spread = Spread::default();
         track.sequence.recent().iter().for_each(|&interval| spread.add(f64::from(interval)));
         let steps = || members.iter().map(|&member| &self.steps[usize::from(member)]);
-        let started = steps().map(|step| track_of(step).sequence.since).min().unwrap_or(seen.time);
+        let started = steps().map(|step| step.track(is_alone).sequence.since).min().unwrap_or(seen.time);
         let open = Open::new(Beginning {
             anchor: anchor as u8, // below STEPS
             is_alone,

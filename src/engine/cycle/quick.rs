@@ -208,10 +208,9 @@ impl Watch {
             let step = &self.steps[usize::from(wording.step)];
             let Some(index) = step.member_of else { continue };
             let Some(open) = self.loops.get(usize::from(index)) else { continue };
-            let track = if open.is_alone { &step.lines } else { &step.runs };
             turn.index = index;
             turn.form = wording.form;
-            turn.leader = track.leader() as u8; // at most LANES_MAX
+            turn.leader = step.track(open.is_alone).leader() as u8; // at most LANES_MAX
             turn.part = match () {
                 () if open.anchor != wording.step => Part::Member,
                 () if wording.form == Form::None && turn.leader != 0 => Part::None,
@@ -227,7 +226,7 @@ impl Watch {
         let open = &mut self.loops[index];
         if !open.waiting.is_empty() {
             let anchor = &mut self.steps[usize::from(open.anchor)];
-            open.settle(if open.is_alone { &mut anchor.lines } else { &mut anchor.runs });
+            open.settle(anchor.track_mut(open.is_alone));
         }
     }
 

@@ -38,6 +38,16 @@ impl Step {
         Tags(self.tags)
     }
 
+    /// The intervals between the iterations of its loop, which it makes up alone or with others.
+    pub(super) fn track(&self, is_alone: bool) -> &Track {
+        if is_alone { &self.lines } else { &self.runs }
+    }
+
+    /// The same to change.
+    pub(super) fn track_mut(&mut self, is_alone: bool) -> &mut Track {
+        if is_alone { &mut self.lines } else { &mut self.runs }
+    }
+
     pub(super) fn size(&self) -> usize {
         let endpoint = self.endpoint.as_ref().map_or(0, String::len);
         size_of::<Step>()

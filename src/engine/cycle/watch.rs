@@ -247,8 +247,7 @@ impl Watch {
             self.close(index, ClosedBy::Quiet, shared);
             return self.begin(at, step, seen);
         }
-        let state = &mut self.steps[step];
-        let track = if open.is_alone { &mut state.lines } else { &mut state.runs };
+        let track = self.steps[step].track_mut(open.is_alone);
         let leader = track.leader();
         track.push(at, interval, seen.time);
         let has_moved = leader != track.leader();
@@ -351,7 +350,7 @@ impl Watch {
 
     fn view(&self, open: &Open, closed_by: Option<ClosedBy>) -> LoopView {
         let anchor = &self.steps[usize::from(open.anchor)];
-        let track = if open.is_alone { &anchor.lines } else { &anchor.runs };
+        let track = anchor.track(open.is_alone);
         let judgement: Judgement = backoff::judge(&track.sequence, self.is_whole(anchor, track));
         let steps: Vec<&Step> = open.members.iter().map(|&member| &self.steps[usize::from(member)]).collect();
         view::of(open, &steps, &track.sequence, judgement, closed_by)
@@ -379,11 +378,11 @@ impl Watch {
             step.attempts = Some(attempts::Attempts { limit, ..found });
         }
         let enough = if wording.tells { READINGS_MAX } else { READINGS_IN_VAIN };
-        if wording.readings >= enough {
+        let is_done = wording.readings >= enough;
+        if is_done {
             let pause = if wording.tells { READ_EVERY } else { i64::MAX };
             wording.read_at = Timestamp(seen.time.0.saturating_add(pause));
         }
-        let is_done = wording.readings >= enough;
         if step.endpoint.is_none() {
             step.endpoint = endpoint::find(seen.text);
             let member_of = step.endpoint.as_ref().and(step.member_of);
