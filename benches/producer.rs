@@ -67,7 +67,7 @@ fn round(brokers: &str, topic: &str, batch: &Batch, codec: &str, headers: bool) 
     let producer: BaseProducer<Context> = config.create_with_context(Context).expect("a producer");
     for index in 0..MESSAGES {
         let (meta, payload) = batch.get(index % batch.metas.len()).expect("a message");
-        let key = &*batch.keys[meta.key as usize];
+        let key = &*batch.keys[meta.key as usize].stream;
         let mut record = BaseRecord::to(topic).key(key).payload(payload).timestamp(1);
         if headers {
             let id = format!("{}-{}", batch.lane, meta.seq);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::data::Intake;
 use super::epoch::Epoch;
@@ -249,7 +250,7 @@ fn on_fifo(
 
 /// A container as dockerd describes it.
 fn container_source(described: &Described, settings: &Settings) -> Source {
-    let Described { container, name, image, labels, lossy, first, summary_every } = described;
+    let Described { container, name, image, labels, lossy, first, summary_every, topic } = described;
     let mut source = source(settings);
     source.name = format!("{}/{container}", settings.node);
     source.format = Format::DockerEntry;
@@ -260,6 +261,7 @@ fn container_source(described: &Described, settings: &Settings) -> Source {
     source.place.labels.retain(|(own, _)| !labels.iter().any(|(label, _)| label == own));
     source.place.labels.extend(labels.iter().cloned());
     source.place.lossy = *lossy;
+    source.place.topic = topic.as_deref().map(Arc::from);
     (source.folding.first, source.folding.summary_every) = (*first, *summary_every);
     source
 }

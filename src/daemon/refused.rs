@@ -59,7 +59,7 @@ impl Refused {
         let mut lines = Lines(0);
         for (meta, record) in records.iter() {
             lines += meta.lines;
-            let stream = records.keys.get(meta.key as usize).map_or("", |key| key);
+            let stream = records.keys.get(meta.key as usize).map_or("", |key| &key.stream);
             let letter = Letter { lane: records.lane, seq: meta.seq, stream, record, reason, at: now.wall };
             if let Err(error) = self.write(&letter) {
                 // The notice names the record all the same.

@@ -18,7 +18,7 @@ use super::refused::{Answer, Refused};
 use super::retry::Retry;
 use crate::engine::record::{Batch, Encoding, Lost, Reason};
 use crate::outbox::{self, Loss, Store, StoreError, Unsent};
-use crate::output::{Output, OutputError, Standing};
+use crate::output::{Detour, Output, OutputError, Standing};
 use crate::units::{Lines, Monotonic, Now};
 
 /// How far the ack cursor on disk may lag when no epoch carries it (delivery.md R4).
@@ -323,6 +323,17 @@ impl Ship {
         }
     }
 
+    /// Says which streams do not get the topic that they were given.
+    fn tell_detours(&mut self) {
+        for Detour { topic, reason } in self.output.take_detours() {
+            let message = format!(
+                "the topic {topic} cannot be used ({reason}): what is for it goes to the topic of all until it can be"
+            );
+            tracing::warn!("{message}");
+            self.feedback.tell(Tell::about_us(Reason::TopicUnusable, message, Lost::default()));
+        }
+    }
+
     /// Keeps the output's time, looks how it stands, answers what it refuses, and stores the ack cursor now and then.
     pub fn tend(&mut self, now: Now) {
         self.output.tend(now);
@@ -331,6 +342,7 @@ impl Ship {
             self.rewind(now);
         }
         self.answer_refusals(now);
+        self.tell_detours();
         if now.arrival >= self.stored_at + ACK_EVERY {
             self.store_acks(now);
         }

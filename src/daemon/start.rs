@@ -223,6 +223,7 @@ fn engine(config: &Config, lane: LaneId, changes: Changes, now: Now) -> Result<E
         seed: u64::from_ne_bytes(random()?),
         identity: config.identity.clone(),
         alerts: Arc::clone(&config.alerts),
+        alerts_topic: alerts_topic(config),
         ..Options::default()
     };
     let (engine, lost) = Engine::restore(options, changes, now);
@@ -282,6 +283,16 @@ fn reader(config: &Config, input: &Input, wake: &Arc<Wake>) -> Result<Reader, St
                 .map_err(|source| StartError::System { action, source })?;
             Ok(Reader::stdin(stdin, settings))
         }
+    }
+}
+
+/// Where a copy of each alert goes. The topic of all has them already.
+fn alerts_topic(config: &Config) -> Option<Arc<str>> {
+    match config.outputs.as_slice() {
+        [config::Output::Kafka(kafka)] => {
+            kafka.alerts_topic.as_deref().filter(|topic| *topic != kafka.topic).map(Arc::from)
+        }
+        _ => None,
     }
 }
 

@@ -3,7 +3,8 @@
 //! ```text
 //! u32 length of the table as it is · u32 length of the table compressed · table · messages
 //! ```
-//! The table is postcard, compressed. The messages are compressed when they are single records; where each is a packet
+//! The table is postcard, compressed. Topics stand behind it, and only where there are any, so that a version of this
+//! program that knows none reads the rest. The messages are compressed when they are single records; where each is a packet
 //! that is compressed already (`batch: zstd-ndjson`), they are stored as Kafka gets them.
 //! Invariant: what comes out equals what went in, byte for byte; a record's id must never stand for other bytes.
 //! Limit: what is decoded was checked against its checksum before; still, lengths are bounded and nothing panics.
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use zstd::bulk::{Compressor, Decompressor};
 
-use crate::engine::record::{Batch, Encoding, Kind, LaneId, Meta};
+use crate::engine::record::{Batch, Encoding, Key, Kind, LaneId, Meta};
 use crate::units::{Lines, Timestamp};
 
 /// 1.3 ms of CPU for a MB of records, an eighth of their size. Faster levels (-1 … -5) save a quarter of that, and cost it
@@ -61,6 +62,9 @@ struct Table<'a> {
     keys: Vec<&'a str>,
     members: Vec<u64>,
 }
+
+/// The topics of those keys that have one: `(index, topic)`.
+type Topics<'a> = Vec<(u32, &'a str)>;
 
 #[derive(Serialize, Deserialize)]
 struct Message {
@@ -111,12 +115,18 @@ impl Coder {
         };
         let table = Table {
             messages: batch.iter().map(message).collect(),
-            keys: batch.keys.iter().map(|key| &**key).collect(),
+            keys: batch.keys.iter().map(|key| &*key.stream).collect(),
             members: batch.members.clone(),
         };
         self.table.clear();
         self.table =
             postcard::to_extend(&table, std::mem::take(&mut self.table)).map_err(io::Error::other)?;
+        let topics = (0..).zip(&batch.keys).filter_map(|(index, key)| Some((index, key.topic.as_deref()?)));
+        let topics: Topics<'_> = topics.collect();
+        if !topics.is_empty() {
+            self.table =
+                postcard::to_extend(&topics, std::mem::take(&mut self.table)).map_err(io::Error::other)?;
+        }
         self.blob.clear();
         self.blob.extend_from_slice(&(self.table.len() as u32).to_le_bytes());
         self.blob.extend_from_slice(&[0; 4]);
@@ -140,9 +150,14 @@ impl Coder {
         let (table, packed) = (length(&head[..4])?, length(&head[4..])?);
         let (packed, messages) = rest.split_at_checked(packed)?;
         self.decompress(packed, table)?;
-        let table: Table<'_> = postcard::from_bytes(&self.table).ok()?;
+        let (table, rest): (Table<'_>, _) = postcard::take_from_bytes(&self.table).ok()?;
+        let topics: Topics<'_> =
+            if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).ok()? };
         let mut batch = Batch { lane, encoding, members: table.members, ..Batch::default() };
-        batch.keys.extend(table.keys.into_iter().map(Arc::<str>::from));
+        batch.keys.extend(table.keys.into_iter().map(Key::of));
+        for (index, topic) in topics {
+            batch.keys.get_mut(index as usize)?.topic = Some(Arc::from(topic));
+        }
         for message in table.messages {
             let end = batch.metas.last().map_or(0, |meta| meta.end).checked_add(message.length as usize)?;
             batch.metas.push(Meta {

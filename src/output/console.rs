@@ -66,7 +66,7 @@ impl Console {
             if self.form == Form::Json {
                 self.buffer.extend_from_slice(record);
             } else {
-                let stream = batch.keys.get(meta.key as usize).map_or("", |key| key);
+                let stream = batch.keys.get(meta.key as usize).map_or("", |key| &key.stream);
                 self.buffer.extend_from_slice(human(meta, stream, record, self.form).as_bytes());
             }
             self.buffer.push(b'\n');

@@ -107,6 +107,15 @@ impl Output {
         }
     }
 
+    /// Topics that cannot be used although streams have them for themselves, each told once. What is for them goes to the
+    /// topic of all, and finds its own again when it can be used.
+    pub fn take_detours(&mut self) -> Vec<Detour> {
+        match self {
+            Output::Kafka(kafka) => kafka.take_detours(),
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => Vec::new(),
+        }
+    }
+
     /// Sends these messages in place of the refused ones whose records they hold. Messages of which no record is
     /// open are passed over. They go out in the order of their numbers, which may be behind later ones.
     pub fn resend(&mut self, batch: &Batch, stamp: Stamp, now: Now) {
@@ -204,6 +213,15 @@ pub struct Refused {
     pub lines: Lines,
     /// Why the first of them was refused.
     pub reason: Option<String>,
+}
+
+/// A topic that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detour {
+    /// The topic.
+    pub topic: std::sync::Arc<str>,
+    /// What the brokers have against it.
+    pub reason: String,
 }
 
 /// A message that the destination does not take as it is.
@@ -304,17 +322,15 @@ pub enum OutputError {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use std::sync::Arc;
-
-    use crate::engine::record::{Batch, Kind, LaneId, Meta};
+    use crate::engine::record::{Batch, Key, Kind, LaneId, Meta};
     use crate::units::{Lines, Timestamp};
 
     /// A batch of `(stream, record)`, numbered from `first`, each standing for one line.
     pub(crate) fn batch(first: u64, records: &[(&str, &str)]) -> Batch {
         let mut batch = Batch { lane: LaneId(0xabc), ..Batch::default() };
         for (seq, (stream, record)) in (first..).zip(records) {
-            let key = batch.keys.iter().position(|key| **key == **stream).unwrap_or_else(|| {
-                batch.keys.push(Arc::from(*stream));
+            let key = batch.keys.iter().position(|key| &*key.stream == *stream).unwrap_or_else(|| {
+                batch.keys.push(Key::of(stream));
                 batch.keys.len() - 1
             });
             batch.bytes.extend_from_slice(record.as_bytes());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use squall::daemon::clock;
 use squall::engine::record::shrink::shrink;
-use squall::engine::record::{Batch, Encoding, Kind, LaneId, Meta};
+use squall::engine::record::{Batch, Encoding, Key, Kind, LaneId, Meta};
 use squall::output::kafka::{self, Compression, Kafka, Options, Packing};
 use squall::output::{Output, OutputError, RefusalCause, Stamp};
 use squall::units::{Lines, Now, Timestamp};
@@ -19,7 +19,7 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// Records of these sizes, numbered from 1, each standing for one line.
 fn batch(sizes: &[usize], time: Timestamp) -> Batch {
-    let mut batch = Batch { lane: LaneId(0xabc), keys: vec!["api".into()], ..Batch::default() };
+    let mut batch = Batch { lane: LaneId(0xabc), keys: vec![Key::of("api")], ..Batch::default() };
     for (seq, size) in (1..).zip(sizes) {
         let id = format!("{}-{seq}", batch.lane);
         let text = "0123456789abcdef".repeat(size / 16);

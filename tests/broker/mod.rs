@@ -11,6 +11,7 @@
 //! | `guarded` | wrong passwords, missing rights, bad certificates, and good ones (52, 53) |
 //! | `kill` | `kill -9`, again and again, under load (36, 37) |
 //! | `limits` | what a topic does not take: large records, old times |
+//! | `topics` | topics that streams have for themselves |
 //! | `trouble` | wrong address, missing topic, a broker that stands still, a stop under load |
 //! | `mix` | all of that at once |
 //! | `recipe` | `squall consume` |
@@ -31,5 +32,6 @@ mod recipe;
 mod sidecar;
 mod stage;
 mod told;
+mod topics;
 mod trouble;
 mod written;

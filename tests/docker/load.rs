@@ -1,10 +1,13 @@
 //! Containers that print as fast as they can: counted exactly, whatever dies meanwhile.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
 use squall::daemon::clock;
 
 use super::driver::{Driver, Judges};
@@ -56,6 +59,52 @@ fn storms_of_containers_are_counted_exactly_in_kafka() {
         assert!(report.records < lines / 1_000 + 2_000, "{report}");
         assert_eq!((report.duplicates, report.noticed), (0, 0), "{report}");
     }
+}
+
+/// One container's topic is there, another's is not; the workers that know of them die meanwhile.
+#[test]
+#[ignore = "needs dockerd"]
+fn containers_have_topics_of_their_own() {
+    let (broker, common, own) = (Broker::shared(), "docker.common", "docker.own");
+    broker.create_topic(common, 1, &[]);
+    broker.create_topic(own, 1, &[]);
+    let mut driver = Driver::start(&["--to", &format!("kafka://{}/{common}", broker.address())]);
+    let engine = Engine::start(&[]);
+    let containers = [("plain", None), ("has", Some(own)), ("lacks", Some("docker.none"))];
+    let mut feeds = containers.map(|(name, topic)| {
+        let feed = Feed::new(engine.path(name));
+        let topic = topic.map(|topic| format!("squall-kafka-topic={topic}"));
+        let option = topic.iter().flat_map(|topic| ["--log-opt", topic]);
+        let args: Vec<&str> = ["--log-driver", driver.name()].into_iter().chain(option).collect();
+        engine.print(name, &feed, &args);
+        feed
+    });
+    feeds.iter_mut().for_each(|feed| feed.write(20_000));
+    let worker = driver.worker();
+    kill_process(worker, Signal::KILL).expect("it runs");
+    feeds.iter_mut().for_each(|feed| feed.write(20_000));
+    let truths = feeds.map(Feed::end);
+    containers.iter().for_each(|(name, _)| drop(engine.docker(&["wait", name])));
+    driver.await_drained();
+    driver.stop();
+
+    let (mut judges, mut found, mut told) = (Judges::default(), BTreeMap::<String, BTreeSet<&str>>::new(), 0);
+    for topic in [common, own] {
+        Topic::open(broker.address(), topic).drain(&mut |record| {
+            judges.take(record);
+            let record: Value = serde_json::from_slice(record).expect("a record");
+            let name = record["container"]["name"].as_str().unwrap_or_default();
+            found.entry(name.to_owned()).or_default().insert(topic);
+            told += u32::from(record["squall"]["reason"] == "topic_unusable");
+        });
+    }
+    let names = containers.map(|(name, _)| name);
+    judges.finish(&[(names[0], &truths[0]), (names[1], &truths[1]), (names[2], &truths[2])]);
+    for (name, topic) in [("plain", common), ("has", own), ("lacks", common)] {
+        assert_eq!(found[name], [topic].into(), "{name}");
+    }
+    // Each worker finds it out for itself.
+    assert!((1..=2).contains(&told), "{told}");
 }
 
 /// Environment: `SQUALL_SPEED_SECONDS` is for how long Kafka is away.

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use super::keys::{Keys, Text, scalar};
-use super::later::{self, Later, later};
 use super::output::check_schema;
 use crate::config::faults::Findings;
 use crate::config::source::shown;
 use crate::config::tree::{Entry, Kind};
-use crate::output::kafka::{Compression, HeaderSet, Options, Packing, Sasl, Tls};
+use crate::output::kafka::{self, Compression, HeaderSet, Options, Packing, Sasl, Tls};
 
 const KNOWN: [&str; 11] = [
     "brokers",
@@ -23,13 +22,9 @@ const KNOWN: [&str; 11] = [
     "schema",
     "alerts_topic",
 ];
-const LATER: [Later; 1] = [later("alerts_topic", "alerts")];
 const TLS_KNOWN: [&str; 6] =
     ["enabled", "ca_file", "cert_file", "key_file", "key_password_file", "dangerously_skip_verification"];
 const SASL_KNOWN: [&str; 3] = ["mechanism", "username", "password_file"];
-
-/// Kafka's own limit.
-const TOPIC_MAX: usize = 249;
 
 const COMPRESSION: [(&str, Compression); 5] = [
     ("zstd", Compression::Zstd),
@@ -106,12 +101,13 @@ const REFUSED: [(&str, &str); 42] = [
 pub(super) fn check(entry: &Entry, path: &str, findings: &mut Findings) -> Options {
     let keys = Keys::open(entry, path, &KNOWN, findings);
     check_schema(&keys, findings);
-    later::check(&keys, &LATER, findings);
     let mut options = Options::default();
     options.brokers.extend(check_brokers(&keys, findings));
-    if let Some(topic) = check_topic(&keys, findings) {
-        options.topic = topic;
+    if keys.some("topic").is_none() {
+        keys.missing("topic", "write for example topic: logs", findings);
     }
+    options.topic = check_topic(&keys, "topic", findings).unwrap_or(options.topic);
+    options.alerts_topic = check_topic(&keys, "alerts_topic", findings);
     keys.word("key", &[("stream", ())], (), findings);
     options.compression = keys.word("compression", &COMPRESSION, options.compression, findings);
     options.packing = keys.word("batch", &PACKING, options.packing, findings);
@@ -156,13 +152,9 @@ fn is_broker(text: &str) -> bool {
     !host.is_empty() && host_fits && digits && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-fn check_topic(keys: &Keys<'_>, findings: &mut Findings) -> Option<String> {
-    if keys.some("topic").is_none() {
-        keys.missing("topic", "write for example topic: logs", findings);
-    }
-    let Text { text, place } = keys.text("topic", findings)?;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if text.len() <= TOPIC_MAX && text.bytes().all(allowed) && text != "." && text != ".." {
+fn check_topic(keys: &Keys<'_>, name: &str, findings: &mut Findings) -> Option<String> {
+    let Text { text, place } = keys.text(name, findings)?;
+    if kafka::is_topic(text) {
         return Some(text.to_owned());
     }
     let message = format!("`{}` cannot be the name of a topic", shown(text));

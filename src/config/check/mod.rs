@@ -459,8 +459,8 @@ error: `storm.quiet` must be a time, not `5`
         check("outputs: {file: {path: /x, max_size: 10000000, compress: false}}", 0, 1);
         check("outputs: {file: {path: /x, max_size: 10MiB}}", 1, 0);
         check("outputs: {file: {path: /x, max_size: large}}", 2, 0);
-        check("outputs: {kafka: {topic: t, brokers: ['a:1'], alerts_topic: alerts}}", 0, 1);
-        check("outputs: {kafka: {topic: t, brokers: ['a:1'], alerts_topic: pages}}", 1, 0);
+        check("outputs: {kafka: {topic: t, brokers: ['a:1'], alerts_topic: pages}}", 0, 0);
+        check("outputs: {kafka: {topic: t, brokers: ['a:1'], alerts_topic: 'p q'}}", 1, 0);
         check("outbox: {dir: /x, size_max: 8MiB, durability: process, when_full: degrade}", 0, 0);
     }
 

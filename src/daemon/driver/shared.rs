@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::{self, Config, Output};
 use crate::input::docker_driver::options::LogOpts;
+use crate::output::kafka;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,9 @@ impl Shared {
             let read = match *name {
                 "squall-first" => first(asked).map(|first| options.first = Some(first)),
                 "squall-summary-every" => every(asked).map(|every| options.summary_every = Some(every)),
+                "squall-kafka-topic" if self.kafka.is_some() => {
+                    topic(asked).map(|topic| options.topic = Some(topic))
+                }
                 _ => self.refusal(name, asked).map_or(Ok(()), Err),
             };
             told.extend(read.err().map(|fault| format!("log-opt {name}: {fault}")));
@@ -75,7 +79,8 @@ impl Shared {
         }
         let Some(key) = key else {
             return Some(format!(
-                "a container cannot have a config of its own yet; all containers of this driver share {}",
+                "a container cannot have a config of its own; what it can have are squall-first, squall-summary-every and \
+                 squall-kafka-topic. All containers of this driver share {}",
                 self.files().unwrap_or_else(|| "one that is made of flags and environment".to_owned())
             ));
         };
@@ -84,9 +89,7 @@ impl Shared {
             None => "this driver does not ship to Kafka".to_owned(),
         };
         let destination = match name {
-            "squall-kafka-brokers" | "squall-kafka-topic" => {
-                "a destination of a container's own is not possible yet, and "
-            }
+            "squall-kafka-brokers" => "one driver ships to one cluster (another takes another plugin), and ",
             _ => "",
         };
         Some(format!(
@@ -107,6 +110,7 @@ impl Shared {
                 |kafka| format!("[{}]", kafka.brokers.join(", ")),
                 &|kafka| sorted(asked.split(',')) == sorted(kafka.brokers.iter().map(String::as_str)),
             ),
+            // Where there is Kafka, a container may have any.
             "squall-kafka-topic" => {
                 of_kafka("outputs.kafka.topic", |kafka| kafka.topic.clone(), &|kafka| kafka.topic == asked)
             }
@@ -146,6 +150,14 @@ fn first(asked: &str) -> Result<u32, String> {
     asked.parse().map_err(|_| format!("`{asked}` is no number from 0 to {}", u32::MAX))
 }
 
+/// A topic. That it is there cannot be known now: Kafka may be away.
+fn topic(asked: &str) -> Result<String, String> {
+    if kafka::is_topic(asked) {
+        return Ok(asked.to_owned());
+    }
+    Err(format!("`{asked}` cannot be the name of a topic: 1 to 249 of a-z A-Z 0-9 . _ -, but not . and .."))
+}
+
 /// A summary interval.
 fn every(asked: &str) -> Result<Duration, String> {
     let every = config::parse_time(asked)?;
@@ -171,7 +183,6 @@ fn sorted<'a>(brokers: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::kafka;
 
     #[track_caller]
     fn check(shared: &Shared, name: &str, asked: &str, want: &[&str]) {
@@ -206,18 +217,16 @@ mod tests {
             "--set outputs.kafka.compression=… among the driver's arguments, SQUALL_OUTPUTS__KAFKA__COMPRESSION in its environment, or /etc/squall/driver.yaml",
         ];
         check(&shared, "squall-kafka-compression", "lz4", &compression);
-        let topic = [
-            "a destination of a container's own is not possible yet",
-            "`outputs.kafka.topic: logs`",
-            "--to kafka://",
-        ];
-        check(&shared, "squall-kafka-topic", "other", &topic);
-        check(&shared, "squall-kafka-brokers", "a:1", &["`outputs.kafka.brokers: [a:1, b:2]`"]);
+        check(&shared, "squall-kafka-topic", "other", &[]);
+        check(&shared, "squall-kafka-topic", "o/ther", &["`o/ther` cannot be the name of a topic"]);
+        let brokers =
+            ["one driver ships to one cluster", "`outputs.kafka.brokers: [a:1, b:2]`", "--to kafka://"];
+        check(&shared, "squall-kafka-brokers", "a:1", &brokers);
         check(
             &shared,
             "squall-config",
             "storm: {}",
-            &["config of its own yet", "share /etc/squall/driver.yaml"],
+            &["config of its own; ", "share /etc/squall/driver.yaml"],
         );
     }
 

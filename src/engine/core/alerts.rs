@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Clock, Core, Stream, StreamId, detail, plain};
+use super::{Clock, Core, Options, Stream, StreamId, detail, plain};
 use crate::engine::alert::kept::{KeptSeries, Whose};
-use crate::engine::alert::rule::Rule;
 use crate::engine::alert::{Alerts, Episode, Seen};
 use crate::engine::chronicle::story::AlertsStory;
 use crate::engine::frame::IoStream;
@@ -20,6 +19,8 @@ pub(super) struct Watching {
     pub(super) alerts: Option<Box<Alerts>>,
     /// Loops have opened, changed or closed since the rules looked at them.
     loops_changed: bool,
+    /// The Kafka topic that gets a copy of each record.
+    topic: Option<Arc<str>>,
     /// Firings of earlier processes, where there are no rules now.
     carried: u64,
     /// What was kept of rules that are no more.
@@ -41,10 +42,11 @@ const TOLD_LIVE: usize = 64;
 const TOLD_REPORTED: usize = 1_000;
 
 impl Watching {
-    pub(super) fn new(rules: &Arc<[Rule]>, seed: u64, is_reported: bool) -> Watching {
-        let told_max = if is_reported { TOLD_REPORTED } else { TOLD_LIVE };
-        let alerts = (!rules.is_empty()).then(|| Box::new(Alerts::new(rules, seed, told_max)));
-        Watching { alerts, loops_changed: false, carried: 0, unwanted: Vec::new() }
+    pub(super) fn new(options: &Options) -> Watching {
+        let Options { alerts: rules, alerts_topic: topic, seed, chronicle: is_reported, .. } = options;
+        let told_max = if *is_reported { TOLD_REPORTED } else { TOLD_LIVE };
+        let alerts = (!rules.is_empty()).then(|| Box::new(Alerts::new(rules, *seed, told_max)));
+        Watching { alerts, loops_changed: false, topic: topic.clone(), carried: 0, unwanted: Vec::new() }
     }
 
     #[inline]
@@ -189,14 +191,17 @@ impl Core {
         let Some(alerts) = &mut self.alerts.alerts else { return };
         for view in alerts.take_news(&loops) {
             let named = |stream: &&Stream| view.stream.as_deref() == Some(&*stream.envelope.key);
-            match self.streams.iter().find(named) {
-                Some(stream) => self.encoder.alert(&stream.envelope, &view),
+            let own = match self.streams.iter().find(named) {
+                Some(stream) => stream.envelope.clone(),
                 None => {
                     let instance = format!("{}/squall", self.identity.node);
                     let key = view.stream.as_deref().unwrap_or(&instance);
-                    let envelope = Envelope::new(key, IoStream::Unknown, &Place::default(), &self.identity);
-                    self.encoder.alert(&envelope, &view);
+                    Envelope::new(key, IoStream::Unknown, &Place::default(), &self.identity)
                 }
+            };
+            self.encoder.alert(&own, &view);
+            if let Some(topic) = &self.alerts.topic {
+                self.encoder.alert(&own.to(topic), &view);
             }
         }
     }

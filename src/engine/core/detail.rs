@@ -28,12 +28,13 @@ pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     postcard::from_bytes(data(bytes)?).ok()
 }
 
-/// Reads a pair of which earlier versions of this program have written the first part alone.
-pub(super) fn read_extended<'a, T: Deserialize<'a>, U: Deserialize<'a>>(
+/// Reads a tuple of which earlier versions of this program have written the first part alone, or the first two.
+pub(super) fn read_extended<'a, T: Deserialize<'a>, U: Deserialize<'a>, V: Deserialize<'a>>(
     bytes: &'a [u8],
-) -> Option<(T, Option<U>)> {
+) -> Option<(T, Option<U>, Option<V>)> {
     let (first, rest) = postcard::take_from_bytes(data(bytes)?).ok()?;
-    Some((first, postcard::from_bytes(rest).ok()))
+    let Ok((second, rest)) = postcard::take_from_bytes(rest) else { return Some((first, None, None)) };
+    Some((first, Some(second), postcard::from_bytes(rest).ok()))
 }
 
 fn data(bytes: &[u8]) -> Option<&[u8]> {
@@ -62,13 +63,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_there_was_a_second_part_is_read() {
-        let mut bytes = Vec::new();
-        write(&("text", 7u64), &mut bytes);
-        assert_eq!(read_extended::<Data<'_>, Option<u8>>(&bytes), Some((("text", 7), None)));
-        write(&(("text", 7u64), Some(3u8)), &mut bytes);
-        assert_eq!(read_extended::<Data<'_>, Option<u8>>(&bytes), Some((("text", 7), Some(Some(3)))));
-        assert_eq!(read::<Data<'_>>(&bytes), Some(("text", 7)), "and the other way round");
+    fn what_was_written_before_there_were_more_parts_is_read() {
+        type Parts<'a> = Option<(Data<'a>, Option<Option<u8>>, Option<&'a str>)>;
+        #[track_caller]
+        fn check(data: &impl Serialize, want: Parts<'_>) {
+            let mut bytes = Vec::new();
+            write(data, &mut bytes);
+            assert_eq!(read_extended::<Data<'_>, Option<u8>, &str>(&bytes), want);
+            assert_eq!(read::<Data<'_>>(&bytes), Some(("text", 7)), "and the other way round");
+        }
+        let first = ("text", 7u64);
+        check(&first, Some((first, None, None)));
+        check(&(first, Some(3u8)), Some((first, Some(Some(3)), None)));
+        check(&(first, Some(3u8), "more"), Some((first, Some(Some(3)), Some("more"))));
     }
 
     proptest! {

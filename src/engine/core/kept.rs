@@ -148,7 +148,8 @@ impl Stream {
             novelty: self.novelty.kept(now),
             shed: self.shed.kept(now),
         };
-        // Behind the rest, where a version of this program that knows of no loops does not look.
-        detail::write(&(detail, self.cycle.kept(now)), &mut state.detail);
+        // Behind the rest, where a version of this program that knows of no loops, or no topics, does not look.
+        let topic = self.envelope.topic.as_deref();
+        detail::write(&(detail, self.cycle.kept(now), topic), &mut state.detail);
     }
 }

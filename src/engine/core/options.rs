@@ -18,6 +18,8 @@ pub struct Options {
     pub loops: cycle::Limits,
     /// Rules that are evaluated on every line, before anything is folded.
     pub alerts: Arc<[Rule]>,
+    /// The Kafka topic that gets a copy of each alert.
+    pub alerts_topic: Option<Arc<str>>,
     /// The most memory that the engine's tables may take.
     pub memory_max: Bytes,
     /// The largest record.
@@ -51,6 +53,7 @@ impl Default for Options {
             storm: Limits::default(),
             loops: cycle::Limits::default(),
             alerts: Arc::default(),
+            alerts_topic: None,
             memory_max: Bytes(24 << 20),
             record_max: Bytes(900_000),
             lane: LaneId(0),

@@ -4,6 +4,7 @@
 //! are told with as much as is known of them, never forgotten.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::kept::{StreamDetail, Told};
 use super::unclaimed::Left;
@@ -56,14 +57,17 @@ impl Core {
     }
 
     fn take_back_stream(&mut self, state: &StreamState, now: Now, complaints: &mut Vec<String>) {
-        let detail = detail::read_extended::<StreamDetail<'_>, Option<KeptCycle<'_>>>(&state.detail);
-        let (detail, loops) = detail.unzip();
-        let place = detail.as_ref().map(|detail| detail.place.clone().into_owned()).unwrap_or_default();
+        let parts =
+            detail::read_extended::<StreamDetail<'_>, Option<KeptCycle<'_>>, Option<&str>>(&state.detail);
+        let (detail, loops, topic) =
+            parts.map_or((None, None, None), |(detail, loops, topic)| (Some(detail), loops, topic.flatten()));
+        let mut place = detail.as_ref().map(|detail| detail.place.clone().into_owned()).unwrap_or_default();
+        place.topic = topic.map(Arc::from);
         let iostream = detail.as_ref().map(|detail| detail.iostream);
         let id = self.open_stream(&state.key, iostream.unwrap_or_default(), &place, Folding::default());
         let stream = &mut self.streams[id.0 as usize];
         stream.account = state.account;
-        stream.cycle.take_back(loops.flatten().flatten(), now, &mut self.loops);
+        stream.cycle.take_back(loops.flatten(), now, &mut self.loops);
         let loops = stream.cycle.revision();
         stream.told = Some(Told { account: state.account, held_back: state.held_back, loops });
         let mut left = Left {

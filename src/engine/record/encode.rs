@@ -324,7 +324,7 @@ impl Encoder {
         let end = self.batch.bytes.len();
         debug_assert!(end - start <= self.record_max, "a record of {} bytes", end - start);
         self.bytes_out += Bytes((end - start) as u64);
-        let key = self.batch.key(&envelope.key);
+        let key = self.batch.key(&envelope.key, envelope.topic.as_ref());
         self.batch.metas.push(Meta { end, seq: self.next_seq, records: 1, kind, lines, key, time });
         self.next_seq += 1;
     }

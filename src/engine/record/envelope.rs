@@ -32,6 +32,9 @@ pub struct Place {
     /// Lines may be missing that nobody can count, so summaries are not exact. Not kept over a restart, as the image.
     #[serde(skip)]
     pub lossy: bool,
+    /// The Kafka topic of its records, where it is not the one of the config.
+    #[serde(skip)]
+    pub topic: Option<Arc<str>>,
 }
 
 /// A stream's constant JSON, in the pieces between what varies.
@@ -39,6 +42,8 @@ pub struct Place {
 pub struct Envelope {
     /// The stream's name: Kafka key and `squall.stream`.
     pub key: Arc<str>,
+    /// The Kafka topic of its records, where it is not the one of the config.
+    pub topic: Option<Arc<str>>,
     /// `"iostream":"stderr","file":{"path":"…"},"offset":`
     pub(super) log: Vec<u8>,
     /// `},"container":{…},"host":{…},"service":{…},"labels":{…},`
@@ -52,10 +57,16 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// The same stream's, for this Kafka topic.
+    pub fn to(&self, topic: &Arc<str>) -> Envelope {
+        Envelope { topic: Some(Arc::clone(topic)), ..self.clone() }
+    }
+
     /// Encodes what never changes for the stream `key`.
     pub fn new(key: &str, iostream: IoStream, place: &Place, identity: &Identity) -> Envelope {
         Envelope {
             key: Arc::from(key),
+            topic: place.topic.clone(),
             log: log_piece(iostream, place),
             origin: origin_piece(place, identity),
             stream: [b"\",\"stream\":".as_slice(), &quoted(key)].concat(),

@@ -55,6 +55,32 @@ impl Kind {
     }
 }
 
+/// Which messages go the same way: those of one stream, to one topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Key {
+    /// The stream, which is the Kafka key.
+    pub stream: Arc<str>,
+    /// The Kafka topic, where it is not the one of the config. Other outputs do not look at it.
+    pub topic: Option<Arc<str>>,
+}
+
+impl Key {
+    /// What one stream sends to the topic of the config.
+    pub fn of(stream: &str) -> Key {
+        Key { stream: Arc::from(stream), topic: None }
+    }
+
+    /// Whether this is the very same, told by its places in memory.
+    fn is(&self, stream: &Arc<str>, topic: Option<&Arc<str>>) -> bool {
+        let same_topic = match (&self.topic, topic) {
+            (None, None) => true,
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        };
+        Arc::ptr_eq(&self.stream, stream) && same_topic
+    }
+}
+
 /// What an output must know of a message without looking into it. A message is one record, or, in a batch with an
 /// [`Encoding`], several records of one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +95,7 @@ pub struct Meta {
     pub kind: Kind,
     /// How many accepted lines it stands for: 1 for a line, the count of a summary or notice.
     pub lines: Lines,
-    /// Index into [`Batch::keys`]: the stream, which is the Kafka key.
+    /// Index into [`Batch::keys`]: the stream and the topic.
     pub key: u32,
     /// The (first) record's own time (`@timestamp`).
     pub time: Timestamp,
@@ -98,8 +124,8 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// One for each message.
     pub metas: Vec<Meta>,
-    /// The streams that occur in this batch.
-    pub keys: Vec<Arc<str>>,
+    /// The streams that occur in this batch, each once for every topic.
+    pub keys: Vec<Key>,
     /// The numbers of the records in each message, message after message, ascending within each. Empty where each
     /// message is one record.
     pub members: Vec<u64>,
@@ -145,7 +171,7 @@ impl Batch {
     /// A batch of nothing but the message that holds the record with this number.
     pub fn only(&self, seq: u64) -> Option<Batch> {
         let (meta, bytes, members) = self.messages().find(|(_, _, members)| members.contains(&seq))?;
-        let key = self.keys.get(meta.key as usize).cloned().unwrap_or_else(|| Arc::from(""));
+        let key = self.keys.get(meta.key as usize).cloned().unwrap_or_default();
         Some(Batch {
             lane: self.lane,
             encoding: self.encoding,
@@ -156,12 +182,12 @@ impl Batch {
         })
     }
 
-    /// The index of a stream's name in `keys`, which gets it when it is not there yet.
-    fn key(&mut self, name: &Arc<str>) -> u32 {
+    /// The index in `keys` of a stream that sends to this topic; they are added when they are not there yet.
+    fn key(&mut self, stream: &Arc<str>, topic: Option<&Arc<str>>) -> u32 {
         // Lines come in runs of one stream, so the newest key is nearly always the right one.
-        let found = self.keys.iter().rposition(|key| Arc::ptr_eq(key, name));
+        let found = self.keys.iter().rposition(|key| key.is(stream, topic));
         let index = found.unwrap_or_else(|| {
-            self.keys.push(Arc::clone(name));
+            self.keys.push(Key { stream: Arc::clone(stream), topic: topic.cloned() });
             self.keys.len() - 1
         });
         index as u32 // one key a stream: far below 2^32
@@ -205,6 +231,8 @@ pub enum Reason {
     Desync,
     /// The outbox took nothing for a while, so what was read meanwhile would not have survived a `kill -9`.
     DurabilityLost,
+    /// A topic that a container has for itself cannot be used, so its records go to the topic of all.
+    TopicUnusable,
 }
 
 impl Reason {
@@ -221,6 +249,7 @@ impl Reason {
             Reason::LaneNew => "lane_new",
             Reason::Desync => "desync",
             Reason::DurabilityLost => "durability_lost",
+            Reason::TopicUnusable => "topic_unusable",
         }
     }
 }

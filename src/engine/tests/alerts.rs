@@ -14,6 +14,7 @@ use crate::engine::alert::template::{Piece, Place, Template};
 use crate::engine::alert::tests::{contains, count, matches, rule};
 use crate::engine::chunk::Chunk;
 use crate::engine::frame::Format;
+use crate::engine::record::Kind;
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::{Engine, Options, Source};
 use crate::units::{Lines, Monotonic, Timestamp};
@@ -24,6 +25,22 @@ fn world(rules: Vec<Rule>) -> World {
     let source = Source { name: "gateway".into(), format: Format::Docker, ..Source::default() };
     let origin = engine.open(source);
     World { engine, origin, offset: 0, arrival: Monotonic(0), records: Vec::new() }
+}
+
+#[test]
+fn an_alert_goes_to_a_topic_of_its_own_as_well() {
+    let rules = vec![rule("Three", count(Filter::All, 3.0, 60))];
+    let alerts_topic = Some(Arc::from("pages"));
+    let mut engine = Engine::new(Options { alerts: Arc::from(rules), alerts_topic, ..Options::default() });
+    let source = Source { name: "gateway".into(), format: Format::Plain, ..Source::default() };
+    let origin = engine.open(source);
+    engine.push(Chunk { origin, offset: 0, bytes: b"a\nb\nc\n" }, crate::units::Now::default());
+    let batch = engine.take_batch(Default::default());
+    let topics = |kind: Kind| {
+        let metas = batch.metas.iter().filter(move |meta| meta.kind == kind);
+        metas.map(|meta| batch.keys[meta.key as usize].topic.as_deref()).collect::<Vec<_>>()
+    };
+    assert_eq!((topics(Kind::Line), topics(Kind::Alert)), (vec![None; 3], vec![None, Some("pages")]));
 }
 
 fn secs(seconds: u64) -> Duration {

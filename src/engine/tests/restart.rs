@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::super::chunk::{Chunk, OriginId};
 use super::super::frame::Format;
+use super::super::record::Meta;
 use super::super::record::{Lost, Reason};
 use super::super::state::{AlertKey, AlertState, Changes, EpisodeKey, EpisodeState, StreamState, Totals};
 use super::super::storm::window::ClosedBy;
@@ -26,6 +27,8 @@ pub(super) struct Disk {
     totals: Totals,
     /// Every record that was ever committed.
     pub(super) records: Vec<Value>,
+    /// The Kafka topic of each of them, where it has one.
+    topics: Vec<Option<String>>,
     /// Where reading goes on.
     resume: usize,
 }
@@ -146,6 +149,8 @@ impl World {
         let batch = self.engine.take_batch(Default::default());
         let records = batch.iter().map(|(_, record)| serde_json::from_slice(record).expect("JSON"));
         self.disk.records.extend(records);
+        let topic = |meta: &Meta| batch.keys[meta.key as usize].topic.as_deref().map(str::to_owned);
+        self.disk.topics.extend(batch.metas.iter().map(topic));
         self.engine.checkpoint(self.now, &mut self.changes);
         self.disk.commit(&self.changes);
         self.disk.resume = self.read - self.engine.unfinished(self.origin).0 as usize;
@@ -233,6 +238,30 @@ fn fault_037_window_survives_a_kill() {
         assert_eq!(extremes, (Some(1019.0), Some(1049.0)), "exact over the restart");
         assert_eq!(summaries[0]["examples"].as_array().map(Vec::len), Some(3));
     }
+}
+
+#[test]
+fn a_topic_of_its_own_survives_a_kill() {
+    let mut world = World::docker();
+    world.source.place.topic = Some("orders".into());
+    let mut world = World::new(world.options, world.source, Vec::new());
+    for tick in 0..50 {
+        world.write(f64::from(tick) * 0.01, "connection timeout");
+    }
+    world.read_all();
+    world.commit();
+    world.kill(4);
+    world.wait(30);
+    world.commit();
+    assert!(!world.of("summary").is_empty());
+    assert!(world.disk.topics.iter().all(|topic| topic.as_deref() == Some("orders")));
+    // Its source comes back without one.
+    world.source.place.topic = None;
+    world.open();
+    world.write(60.0, "another line");
+    world.read_all();
+    world.commit();
+    assert_eq!((world.messages().last(), world.disk.topics.last()), (Some(&"another line"), Some(&None)));
 }
 
 #[test]

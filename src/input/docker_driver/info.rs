@@ -97,6 +97,9 @@ pub struct Described {
     /// How often a summary comes, where the container has a time of its own.
     #[serde(default)]
     pub summary_every: Option<Duration>,
+    /// The Kafka topic of its records, where the container has one of its own.
+    #[serde(default)]
+    pub topic: Option<String>,
 }
 
 /// Labels that Compose and Swarm put on containers, and what they are called on records.
@@ -130,6 +133,7 @@ impl Described {
             lossy: options.lossy,
             first: options.first,
             summary_every: options.summary_every,
+            topic: options.topic.clone(),
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct LogOpts {
     pub first: Option<u32>,
     /// `squall-summary-every`.
     pub summary_every: Option<Duration>,
+    /// `squall-kafka-topic`, where it is not the driver's.
+    pub topic: Option<String>,
     /// Options about the driver's own config, with what was asked for: who has that config reads them.
     pub of_driver: Vec<(&'static str, String)>,
     /// Options that Docker's documentation has and dockerd does not act on.

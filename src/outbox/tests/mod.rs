@@ -11,13 +11,12 @@ mod torn;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::{Durability, Epoch, Loss, Options, Recovered, Store, StoreError, Unsent};
 use crate::engine::ledger::Account;
-use crate::engine::record::{Batch, Encoding, Kind, LaneId, Meta};
+use crate::engine::record::{Batch, Encoding, Key, Kind, LaneId, Meta};
 use crate::engine::state::{
     AlertKey, AlertState, Block, Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState, Totals,
 };
@@ -32,7 +31,8 @@ pub(crate) fn any_batch(first: u64) -> impl Strategy<Value = Batch> {
         (0usize..4000).prop_map(|length| vec![b'x'; length]),
     ];
     let message = (bytes, 0u32..4, 0u64..1000, 1u32..4, any::<i64>(), 0u8..3);
-    (prop::collection::vec(message, 0..12), 0u8..3, any::<u128>()).prop_map(move |(messages, form, lane)| {
+    let batch = (prop::collection::vec(message, 0..12), 0u8..3, any::<u128>(), any::<bool>());
+    batch.prop_map(move |(messages, form, lane, with_topic)| {
         let encoding = [Encoding::Record, Encoding::GzipNdjson, Encoding::ZstdNdjson][usize::from(form)];
         let mut batch = Batch { lane: LaneId(lane), encoding, ..Batch::default() };
         let mut seq = first;
@@ -53,7 +53,10 @@ pub(crate) fn any_batch(first: u64) -> impl Strategy<Value = Batch> {
             }
             seq += u64::from(records);
         }
-        batch.keys = (0..4).map(|key| Arc::from(format!("stream-{key}"))).collect();
+        batch.keys = (0..4).map(|key| Key::of(&format!("stream-{key}"))).collect();
+        if with_topic {
+            batch.keys[2].topic = Some("orders".into());
+        }
         batch
     })
 }
@@ -265,7 +268,7 @@ pub(super) fn step(seed: u64, count: u64, length: usize) -> Step {
         random ^= random << 17;
         random
     };
-    let mut batch = Batch { keys: vec![Arc::from("app/stdout")], ..Batch::default() };
+    let mut batch = Batch { keys: vec![Key::of("app/stdout")], ..Batch::default() };
     for index in 0..count {
         batch.bytes.extend((0..length.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(length));
         batch.metas.push(Meta {
@@ -378,7 +381,7 @@ fn what_is_not_numbered_on_is_refused() {
         let batch = Batch {
             bytes: vec![b'x'; seqs.len()],
             metas: metas.collect(),
-            keys: vec!["s".into()],
+            keys: vec![Key::of("s")],
             ..Batch::default()
         };
         let mut changes = Changes::default();

@@ -72,10 +72,19 @@ pub(super) fn doubts_topic(code: Code) -> bool {
     )
 }
 
+/// Whether an error is about one topic, and others may do well.
+fn is_about_topic(code: Code) -> bool {
+    let is_refused =
+        matches!(code, Code::TopicAuthorizationFailed | Code::InvalidTopic | Code::PolicyViolation);
+    is_refused || doubts_topic(code)
+}
+
 impl Context {
     fn failed(&self, error: &KafkaError, message: &BorrowedMessage<'_>, first: u64) {
         let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-        let (mut message, says) = (keep(message), code.to_string());
+        let topic = message.topic();
+        let topic = (topic != self.place.topic).then(|| Arc::from(topic));
+        let (mut message, says) = (keep(message, topic), code.to_string());
         self.shared.update(|state| {
             message.timestamp = state.acks.millis(first).unwrap_or_default();
             self.decide(state, code, first, message, &says);
@@ -96,6 +105,9 @@ impl Context {
                 state.keep(first, message);
                 state.break_down(says);
             }
+            Fate::Kept if message.topic.is_some() && is_about_topic(code) => {
+                state.detour(first, message, says);
+            }
             Fate::Kept => {
                 state.keep_for_later(first, message);
                 if doubts_topic(code) {
@@ -110,8 +122,9 @@ impl Context {
 
 /// Copies a message out of librdkafka, which forgets it after the report. Its time is missing: librdkafka does not
 /// tell it with an error.
-fn keep(message: &BorrowedMessage<'_>) -> Message {
+fn keep(message: &BorrowedMessage<'_>, topic: Option<Arc<str>>) -> Message {
     Message {
+        topic,
         key: message.key().unwrap_or_default().to_vec(),
         payload: message.payload().unwrap_or_default().to_vec(),
         headers: message.headers().map(BorrowedHeaders::detach),

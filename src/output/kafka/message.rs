@@ -4,6 +4,7 @@
 //! twice is sent with the same bytes.
 
 use std::io::Write as _;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
@@ -11,12 +12,14 @@ use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use super::acks::Load;
 use super::limit::Size;
 use super::options::HeaderSet;
-use crate::engine::record::{Batch, Encoding, LaneId, Meta, json};
+use crate::engine::record::{Batch, Encoding, Key, LaneId, Meta, json};
 use crate::units::Timestamp;
 
 /// A message that we hold ourselves: it came back, or takes the place of one that was refused.
 #[derive(Debug)]
 pub(super) struct Message {
+    /// Where it goes; `None` for the topic of all.
+    pub(super) topic: Option<Arc<str>>,
     pub(super) key: Vec<u8>,
     pub(super) payload: Vec<u8>,
     pub(super) headers: Option<OwnedHeaders>,
@@ -43,8 +46,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) payload: &'a [u8],
     /// The numbers of its records, ascending, never empty.
     pub(super) members: &'a [u64],
-    /// The stream.
-    pub(super) key: &'a str,
+    /// The stream, and the topic that it asks for.
+    pub(super) key: &'a Key,
     lane: LanePrefix,
     encoding: Encoding,
 }
@@ -71,9 +74,10 @@ impl LanePrefix {
 
 /// The messages of a batch, in order.
 pub(super) fn messages(batch: &Batch) -> impl Iterator<Item = Outgoing<'_>> {
+    static NOBODY: LazyLock<Key> = LazyLock::new(Key::default);
     let lane = LanePrefix::of(batch.lane);
     batch.messages().map(move |(meta, payload, members)| {
-        let key = batch.keys.get(meta.key as usize).map_or("", |key| key);
+        let key = batch.keys.get(meta.key as usize).unwrap_or(&NOBODY);
         Outgoing { meta, payload, members, key, lane, encoding: batch.encoding }
     })
 }
@@ -118,10 +122,11 @@ impl Outgoing<'_> {
         Load { lines: self.meta.lines, bytes, millis }
     }
 
-    /// A copy of our own.
-    pub(super) fn to_message(self, timestamp: i64, wanted: HeaderSet) -> Message {
+    /// A copy of our own, for this topic.
+    pub(super) fn to_message(self, topic: Option<Arc<str>>, timestamp: i64, wanted: HeaderSet) -> Message {
         Message {
-            key: self.key.as_bytes().to_vec(),
+            topic,
+            key: self.key.stream.as_bytes().to_vec(),
             payload: self.payload.to_vec(),
             headers: self.headers(wanted),
             timestamp,
@@ -189,7 +194,7 @@ mod tests {
         let mut batch = testing::batch(7, &[("a", "{}"), ("b", "[]"), ("a", "{}")]);
         let members = |batch: &Batch| {
             messages(batch)
-                .map(|message| (message.key.to_string(), message.members.to_vec()))
+                .map(|message| (message.key.stream.to_string(), message.members.to_vec()))
                 .collect::<Vec<_>>()
         };
         assert_eq!(members(&batch), [("a".into(), vec![7]), ("b".into(), vec![8]), ("a".into(), vec![9])]);

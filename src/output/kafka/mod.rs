@@ -18,6 +18,7 @@
 //! | `message` | key, headers and time of a message (pure) |
 //! | `breaker` | the circuit: when to try again (pure) |
 //! | `limit` | how large a batch may be; asking the topic |
+//! | `topics` | topics that streams have for themselves (pure) |
 //! | `trouble` | errors as sentences (pure) |
 //! | `state`, `shared` | what both threads share, and its lock |
 //! | `context` | librdkafka's callbacks |
@@ -37,6 +38,7 @@ mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod trouble;
 
 use std::fmt;
@@ -48,7 +50,7 @@ use std::time::Duration;
 use rdkafka::producer::BaseProducer;
 
 pub use self::consumer::Listener;
-pub use self::options::{Compression, HeaderSet, Options, Packing, Sasl, Tls};
+pub use self::options::{Compression, HeaderSet, Options, Packing, Sasl, Tls, is_topic};
 
 use self::acks::Open;
 use self::context::{Context, Place};
@@ -59,8 +61,9 @@ use self::pack::{Codec, Packer};
 use self::poll::{Fault, Poller};
 use self::shared::Shared;
 use self::state::{Renewal, Room, State};
-use super::{OutputError, Refusal, Stamp, Standing};
-use crate::engine::record::{Batch, Encoding};
+use self::topics::Route;
+use super::{Detour, OutputError, Refusal, Stamp, Standing};
+use crate::engine::record::{Batch, Encoding, Key};
 use crate::units::{Bytes, Now};
 
 /// A producer with its polling thread, and what is needed to make the next one.
@@ -143,12 +146,14 @@ impl Kafka {
     /// Takes what fits. See [`Output::offer`](super::Output::offer).
     pub(super) fn offer(&mut self, batch: &Batch, from: usize, now: Now) -> Result<usize, OutputError> {
         let admitted = self.admit(batch, from, now)?;
-        if admitted.messages > 0 {
-            self.running.shared.rouse();
-            self.send(batch, from, admitted);
+        let messages = admitted.messages;
+        // Even where nothing may be sent, a topic may have to be looked up.
+        self.running.shared.rouse();
+        if messages > 0 {
+            self.send(batch, from, &admitted);
         }
         self.running.shared.lock().mute();
-        Ok(admitted.messages)
+        Ok(messages)
     }
 
     /// Keeps the circuit and the watchdog in time. See [`Output::tend`](super::Output::tend).
@@ -165,6 +170,11 @@ impl Kafka {
         self.running.shared.lock().take_refusals()
     }
 
+    /// See [`Output::take_detours`](super::Output::take_detours).
+    pub(super) fn take_detours(&mut self) -> Vec<Detour> {
+        self.running.shared.lock().topics.take_detours()
+    }
+
     /// See [`Output::settle`](super::Output::settle).
     pub(super) fn settle(&mut self, seq: u64) {
         self.running.shared.lock().settle_refused(seq);
@@ -177,6 +187,7 @@ impl Kafka {
         if !state.turn_to(batch.lane) {
             return;
         }
+        let roads = Roads::of(batch, &self.place, &mut state);
         for message in messages(batch) {
             let seqs: Vec<u64> =
                 message.members.iter().copied().filter(|seq| state.acks.is_open(*seq)).collect();
@@ -187,7 +198,8 @@ impl Kafka {
             };
             let millis = state.stamper().millis(time);
             state.acks.open(&seqs, message.load(millis));
-            state.replace(first, message.to_message(millis, self.options.headers));
+            let topic = roads.topic(&message).cloned();
+            state.replace(first, message.to_message(topic, millis, self.options.headers));
         }
     }
 
@@ -226,43 +238,49 @@ impl Kafka {
             return Err(OutputError::Broken { reason: renewal.to_string() });
         }
         let room = state.room_for_new();
-        let nothing = Admitted { messages: 0, newest: 0, stamper: state.stamper() };
+        let nothing = Admitted { messages: 0, newest: 0, stamper: state.stamper(), roads: Roads::default() };
         if room == Room::Nothing || !state.turn_to(batch.lane) {
             return Ok(nothing);
         }
-        let admitted = Admitted { newest: state.acks.newest(), ..nothing };
+        let roads = Roads::of(batch, &self.place, &mut state);
+        let newest = state.acks.newest();
         let most = if room == Room::One { 1 } else { usize::MAX };
         let outgoing = messages(batch).skip(from);
         if batch.encoding == Encoding::Record {
-            let open = |one: &Outgoing<'_>| open_together(&mut state, &[*one], admitted.newest);
-            return Ok(Admitted { messages: outgoing.take(most).take_while(open).count(), ..admitted });
+            let open = |one: &Outgoing<'_>| roads.is_open(one) && open_together(&mut state, &[*one], newest);
+            let messages = outgoing.take(most).take_while(open).count();
+            return Ok(Admitted { messages, newest, roads, ..nothing });
         }
         let outgoing: Vec<_> = outgoing.collect();
         let mut rest = &outgoing[..];
         let groups =
             std::iter::from_fn(|| rest.split_off(..together(rest)).filter(|group| !group.is_empty()));
-        let taken = groups.take(most).take_while(|group| open_together(&mut state, group, admitted.newest));
-        Ok(Admitted { messages: taken.map(<[_]>::len).sum(), ..admitted })
+        let open = |group: &&[Outgoing<'_>]| {
+            group.iter().all(|one| roads.is_open(one)) && open_together(&mut state, group, newest)
+        };
+        let messages = groups.take(most).take_while(open).map(<[_]>::len).sum();
+        Ok(Admitted { messages, newest, roads, ..nothing })
     }
 
     /// Hands messages to librdkafka. What it does not take is kept, with all that follows it.
-    fn send(&self, batch: &Batch, from: usize, admitted: Admitted) {
+    fn send(&self, batch: &Batch, from: usize, admitted: &Admitted) {
         let shared = &self.running.shared;
         let mut outgoing = messages(batch).skip(from).take(admitted.messages);
         for message in outgoing.by_ref() {
             let Some(&first) = message.above(admitted.newest).first() else { continue };
             let timestamp = admitted.stamper.millis(message.meta.time);
-            let parts = (message.key.as_bytes(), message.payload, timestamp);
+            let parts = (message.key.stream.as_bytes(), message.payload, timestamp);
+            let topic = admitted.roads.topic(&message);
             let Err((fault, _)) = poll::hand_over(
                 &self.running.producer,
-                &self.place,
+                topic.map_or(&self.place.topic, |topic| topic),
                 first,
                 parts,
                 message.headers(self.options.headers),
             ) else {
                 continue;
             };
-            let kept = message.to_message(timestamp, self.options.headers);
+            let kept = message.to_message(topic.cloned(), timestamp, self.options.headers);
             shared.update(|state| poll::settle_unsent(state, first, kept, fault));
             if fault != Fault::Refused {
                 break;
@@ -270,20 +288,51 @@ impl Kafka {
         }
         for message in outgoing {
             let Some(&first) = message.above(admitted.newest).first() else { continue };
-            let kept = message.to_message(admitted.stamper.millis(message.meta.time), self.options.headers);
+            let topic = admitted.roads.topic(&message).cloned();
+            let timestamp = admitted.stamper.millis(message.meta.time);
+            let kept = message.to_message(topic, timestamp, self.options.headers);
             shared.update(|state| state.keep(first, kept));
         }
     }
 }
 
 /// What may be sent.
-#[derive(Clone, Copy)]
 struct Admitted {
     /// How many messages of the batch.
     messages: usize,
     /// The newest record that was known before. Up to this one nothing is sent: it is settled, or on its way.
     newest: u64,
     stamper: Stamper,
+    roads: Roads,
+}
+
+/// Where the messages of a batch go, by their key's place in it. Empty where all go to the topic of all.
+#[derive(Default)]
+struct Roads(Vec<(Arc<str>, Route)>);
+
+impl Roads {
+    fn of(batch: &Batch, place: &Place, state: &mut State) -> Roads {
+        if batch.keys.iter().all(|key| key.topic.is_none()) {
+            return Roads::default();
+        }
+        let now = state.now;
+        let road = |key: &Key| match &key.topic {
+            Some(topic) if **topic != *place.topic => (Arc::clone(topic), state.topics.route(topic, now)),
+            _ => (Arc::default(), Route::Common),
+        };
+        Roads(batch.keys.iter().map(road).collect())
+    }
+
+    /// The topic of this message; `None` for the topic of all.
+    fn topic(&self, message: &Outgoing<'_>) -> Option<&Arc<str>> {
+        let road = self.0.get(message.meta.key as usize)?;
+        (road.1 == Route::Own).then_some(&road.0)
+    }
+
+    /// Whether it is known where this message goes.
+    fn is_open(&self, message: &Outgoing<'_>) -> bool {
+        self.0.get(message.meta.key as usize).is_none_or(|road| road.1 != Route::Wait)
+    }
 }
 
 /// How many of the first messages can only leave together: no record of a later one stands before one of theirs.

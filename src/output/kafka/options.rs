@@ -91,8 +91,10 @@ impl fmt::Debug for Sasl {
 pub struct Options {
     /// `host:port` of some brokers.
     pub brokers: Vec<String>,
-    /// The topic for everything.
+    /// The topic for everything that has none of its own.
     pub topic: String,
+    /// The topic that gets a copy of each alert.
+    pub alerts_topic: Option<String>,
     /// Kafka's own compression.
     pub compression: Compression,
     /// Records or batches.
@@ -106,6 +108,15 @@ pub struct Options {
     /// librdkafka options passed through as they are, except those that could run a command or load code.
     pub extra: Vec<(String, String)>,
 }
+
+/// Whether Kafka takes this as the name of a topic: 1 to 249 of `a-z A-Z 0-9 . _ -`, but not `.` and `..`.
+pub fn is_topic(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=TOPIC_MAX).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."
+}
+
+/// Kafka's own limit, in bytes.
+const TOPIC_MAX: usize = 249;
 
 impl Options {
     /// The settings for librdkafka; reads the secrets from their files.

@@ -9,7 +9,6 @@
 
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::sync::Arc;
 
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -187,7 +186,7 @@ impl Closed {
 pub(super) fn unpack(batch: &Batch, index: usize) -> io::Result<Batch> {
     let missing = || io::Error::new(io::ErrorKind::InvalidInput, "there is no such message");
     let message = messages(batch).nth(index).ok_or_else(missing)?;
-    let mut records = Batch { lane: batch.lane, keys: vec![Arc::from(message.key)], ..Batch::default() };
+    let mut records = Batch { lane: batch.lane, keys: vec![message.key.clone()], ..Batch::default() };
     if batch.encoding == Encoding::Record {
         records.bytes = message.payload.to_vec();
         records.metas = vec![Meta { end: records.bytes.len(), key: 0, ..*message.meta }];
@@ -330,7 +329,7 @@ mod tests {
         };
         assert_eq!(told(&records, 0), told(&before, 0));
         assert_eq!(told(&records, 1), told(&before, 2));
-        assert_eq!(&*records.keys[0], "a");
+        assert_eq!(&*records.keys[0].stream, "a");
         assert!(unpack(&batch, 2).is_err());
         batch.bytes[20] ^= 0xff;
         assert!(unpack(&batch, 0).is_err());
@@ -359,7 +358,7 @@ mod tests {
                 let unpacked = unpack(&batch, index).expect("it unpacks");
                 for (meta, record) in unpacked.iter() {
                     let (stream, text) = &records[usize::try_from(meta.seq - 1).expect("small")];
-                    prop_assert_eq!(&*unpacked.keys[0], &**stream);
+                    prop_assert_eq!(&*unpacked.keys[0].stream, &**stream);
                     prop_assert_eq!(record, text.as_bytes());
                     seen += 1;
                 }

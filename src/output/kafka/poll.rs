@@ -21,12 +21,17 @@ use super::message::Message;
 use super::options::Options;
 use super::shared::Shared;
 use super::state::State;
+use super::topics::Answer;
 use super::trouble::Trouble;
 use crate::output::RefusalCause;
 use crate::units::Monotonic;
 
 /// Why librdkafka itself refuses a message: it has no other reason.
 const TOO_LARGE: &str = "it is larger than the Kafka option message.max.bytes";
+/// What is said where librdkafka itself knows that a topic is gone.
+const GONE: &str = "it does not exist any more";
+/// Topics of streams that are looked up in one turn.
+const OWN_TOPICS: usize = 16;
 /// How long one turn lasts. Events are served at once; this is only how often we look around.
 const TURN: Duration = Duration::from_millis(100);
 /// How long one rest lasts: two or three of librdkafka's statistics.
@@ -97,6 +102,7 @@ impl Poller {
             if watch.wants_look_up(&mut self.shared.lock()) {
                 self.look_up(&mut watch);
             }
+            self.look_up_own_topics();
             self.send_again();
         }
         let Poller { producer, shared, .. } = self;
@@ -119,7 +125,7 @@ impl Poller {
 
     /// Asks the brokers for the topic, and so learns whether they can be reached at all.
     fn look_up(&self, watch: &mut Watch) {
-        let metadata = match self.ask(watch.look_up_max()) {
+        let metadata = match self.ask(&self.place.topic, watch.look_up_max()) {
             Ok(metadata) => metadata,
             Err(error) => {
                 tracing::debug!(%error, "kafka does not answer");
@@ -149,10 +155,32 @@ impl Poller {
         });
     }
 
-    /// What the brokers know of the topic. An answer may take seconds; what is in flight is reported meanwhile, and
+    /// Asks for topics that messages wait for, some of them.
+    fn look_up_own_topics(&self) {
+        for _ in 0..OWN_TOPICS {
+            let state = self.shared.lock();
+            let wanted =
+                state.topics.wanted(state.now).filter(|_| state.breaker.is_closed() && state.topic_known);
+            let Some(name) = wanted.cloned() else { return };
+            drop(state);
+            let answer = match self.ask(&name, LOOK_UP_MAX) {
+                Ok(metadata) => answer(&metadata, &name, &self.place),
+                Err(error) => {
+                    tracing::debug!(%error, topic = &*name, "kafka does not answer");
+                    Answer::None
+                }
+            };
+            self.shared.update(|state| {
+                state.topics.told(&name, answer, state.now);
+                state.ring();
+            });
+        }
+    }
+
+    /// What the brokers know of a topic. An answer may take seconds; what is in flight is reported meanwhile, and
     /// where nothing is, nobody waits.
-    pub(super) fn ask(&self, at_most: Duration) -> KafkaResult<Metadata> {
-        let fetch = move || self.producer.client().fetch_metadata(Some(&self.place.topic), at_most);
+    pub(super) fn ask(&self, topic: &str, at_most: Duration) -> KafkaResult<Metadata> {
+        let fetch = move || self.producer.client().fetch_metadata(Some(topic), at_most);
         if self.shared.lock().acks.all_open().records == 0 {
             return fetch();
         }
@@ -184,6 +212,20 @@ impl Poller {
             }
         }
         self.shared.update(|state| state.sent_again(rest));
+    }
+}
+
+/// What was said about a topic of a stream's own.
+fn answer(metadata: &Metadata, name: &str, place: &Place) -> Answer {
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+    let Some(topic) = topic else { return Answer::None };
+    match topic.error().map(Code::from) {
+        None if !topic.partitions().is_empty() => Answer::Usable,
+        None | Some(Code::LeaderNotAvailable) => Answer::None,
+        Some(code) if doubts_topic(code) => {
+            Answer::Unusable(format!("it does not exist on {}", place.brokers))
+        }
+        Some(code) => Answer::Unusable(code.to_string()),
     }
 }
 
@@ -257,6 +299,7 @@ pub(super) fn settle_unsent(state: &mut State, first: u64, message: Message, fau
             state.refuse(first, RefusalCause::TooLarge { limit }, TOO_LARGE);
         }
         Fault::Full => state.keep(first, message),
+        Fault::Topic if message.topic.is_some() => state.detour(first, message, GONE),
         Fault::Topic => {
             state.topic_known = false;
             state.keep_for_later(first, message);
@@ -272,23 +315,24 @@ pub(super) fn send(
     first: u64,
     message: Message,
 ) -> Result<(), (Fault, Message)> {
-    let Message { key, payload, headers, timestamp } = message;
-    match hand_over(producer, place, first, (&key, &payload, timestamp), headers) {
+    let Message { topic, key, payload, headers, timestamp } = message;
+    let to = topic.as_deref().unwrap_or(&place.topic);
+    match hand_over(producer, to, first, (&key, &payload, timestamp), headers) {
         Ok(()) => Ok(()),
-        Err((fault, headers)) => Err((fault, Message { key, payload, headers, timestamp })),
+        Err((fault, headers)) => Err((fault, Message { topic, key, payload, headers, timestamp })),
     }
 }
 
 /// The same for borrowed bytes, which librdkafka copies: `(key, payload, milliseconds)`.
 pub(super) fn hand_over(
     producer: &BaseProducer<Context>,
-    place: &Place,
+    topic: &str,
     first: u64,
     (key, payload, timestamp): (&[u8], &[u8], i64),
     headers: Option<OwnedHeaders>,
 ) -> Result<(), (Fault, Option<OwnedHeaders>)> {
     let record = BaseRecord {
-        topic: &place.topic,
+        topic,
         partition: None,
         payload: Some(payload),
         key: Some(key),
@@ -410,7 +454,10 @@ mod tests {
         });
         check(|state| state.refuse(1, RefusalCause::Invalid, "no"));
         check(|state| {
-            state.keep(1, Message { key: Vec::new(), payload: Vec::new(), headers: None, timestamp: 0 });
+            state.keep(
+                1,
+                Message { topic: None, key: Vec::new(), payload: Vec::new(), headers: None, timestamp: 0 },
+            );
         });
     }
 }

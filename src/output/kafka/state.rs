@@ -13,6 +13,7 @@ use super::acks::Acks;
 use super::breaker::Breaker;
 use super::limit::{BatchLimit, Verdict};
 use super::message::{Message, Stamper, TIME_OFF_MAX};
+use super::topics::{Route, Topics};
 use super::trouble::{Cause, Detail, Trouble};
 use crate::engine::record::LaneId;
 use crate::output::{Refusal, RefusalCause, Refused, Standing};
@@ -49,6 +50,8 @@ pub(super) struct State {
     probe: Option<u64>,
     /// Whether the brokers know the topic. Nothing is sent before they do: librdkafka would give up on it.
     pub(super) topic_known: bool,
+    /// The topics that streams have for themselves.
+    pub(super) topics: Topics,
     /// How large a batch may be.
     pub(super) batch_limit: BatchLimit,
     /// How far a message's time may be from now.
@@ -111,6 +114,7 @@ impl State {
             breaker: Breaker::new(seed),
             probe: None,
             topic_known: false,
+            topics: Topics::default(),
             batch_limit,
             time_off_max: TIME_OFF_MAX,
             trouble: None,
@@ -136,6 +140,7 @@ impl State {
         (next.wire_before, next.refused) = (self.bytes_wire().unwrap_or_default(), self.refused.clone());
         (next.now, next.wall, next.time_off_max) = (self.now, self.wall, self.time_off_max);
         (next.breaker, next.trouble) = (self.breaker.clone(), self.trouble.clone());
+        next.topics = self.topics.clone();
         if let Some(trouble) = &mut next.trouble
             && matches!(trouble.cause, Cause::Stalled | Cause::Write | Cause::Broken)
         {
@@ -256,6 +261,15 @@ impl State {
         self.trip();
     }
 
+    /// A message came back from a topic that its stream has for itself. It goes to the topic of all, for whatever is wrong
+    /// with one stream's topic must not hold up the others.
+    pub(super) fn detour(&mut self, first: u64, mut message: Message, says: &str) {
+        if let Some(topic) = message.topic.take() {
+            self.topics.refuse(&topic, says, self.now);
+        }
+        self.keep(first, message);
+    }
+
     /// Opens the circuit.
     pub(super) fn trip(&mut self) {
         self.breaker.trip(self.now);
@@ -265,7 +279,7 @@ impl State {
     /// What may be sent again now, in order: all of it, or one message that asks for the others. Nothing new is sent
     /// until [`sent_again`](Self::sent_again): the offering thread would overtake it.
     pub(super) fn take_returned(&mut self) -> BTreeMap<u64, Message> {
-        let taken = match self.room() {
+        let mut taken = match self.room() {
             Room::All => std::mem::take(&mut self.returned),
             Room::One => {
                 let oldest = self.returned.pop_first();
@@ -274,6 +288,10 @@ impl State {
             }
             Room::Nothing => BTreeMap::new(),
         };
+        for message in taken.values_mut() {
+            let now = self.now;
+            message.topic.take_if(|topic| self.topics.route(topic, now) != Route::Own);
+        }
         self.sending_again = !taken.is_empty();
         taken
     }
@@ -393,7 +411,9 @@ impl State {
     /// Whether no report can come, nothing is wrong, and nobody waits.
     pub(super) fn is_idle(&self) -> bool {
         let waited_for = self.settling || self.closing;
-        self.acks.all_open().records == 0 && self.topic_known && self.breaker.is_closed() && !waited_for
+        let asks = self.topics.wanted(self.now).is_some();
+        let is_well = self.topic_known && self.breaker.is_closed();
+        self.acks.all_open().records == 0 && is_well && !asks && !waited_for
     }
 
     /// Takes what librdkafka has counted.
@@ -461,7 +481,7 @@ mod tests {
     use crate::units::Lines;
 
     fn message() -> Message {
-        Message { key: Vec::new(), payload: b"{}".to_vec(), headers: None, timestamp: 0 }
+        Message { topic: None, key: Vec::new(), payload: b"{}".to_vec(), headers: None, timestamp: 0 }
     }
 
     /// A state with these records on their way.

@@ -409,7 +409,7 @@ fn fault_054_reports_come_while_the_brokers_are_asked() {
         place: Arc::clone(&place),
         options,
     };
-    poller.ask(Duration::from_secs(30)).expect("an answer");
+    poller.ask("logs", Duration::from_secs(30)).expect("an answer");
     cluster.broker_round_trip_time(1, Duration::from_secs(60)).expect("a very slow broker");
     let batch = small(1, 1);
     let message = messages(&batch).next().expect("a message");
@@ -418,8 +418,8 @@ fn fault_054_reports_come_while_the_brokers_are_asked() {
         state.acks.reach(1, 1);
         state.acks.open(&[1], message.load(0));
     }
-    assert!(poll::send(&producer, &place, 1, message.to_message(0, HeaderSet::All)).is_ok());
-    let asking = thread::spawn(move || poller.ask(Duration::from_secs(3)).is_err());
+    assert!(poll::send(&producer, &place, 1, message.to_message(None, 0, HeaderSet::All)).is_ok());
+    let asking = thread::spawn(move || poller.ask("logs", Duration::from_secs(3)).is_err());
     producer.purge(PurgeConfig::default().queue().inflight());
     let mut reported = false;
     while !asking.is_finished() {

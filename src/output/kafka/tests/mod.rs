@@ -169,8 +169,9 @@ fn ten_thousand_records_arrive_as_they_were() {
         assert_eq!((standing.trouble, standing.refused.records), (None, 0));
         let messages = consume(&cluster, 10_000);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-        let sent =
-            by_stream(batch.iter().map(|(meta, record)| (&*batch.keys[meta.key as usize], text(record))));
+        let sent = by_stream(
+            batch.iter().map(|(meta, record)| (&*batch.keys[meta.key as usize].stream, text(record))),
+        );
         let got = by_stream(messages.iter().flat_map(|message| {
             let stream = std::str::from_utf8(message.key().expect("a key")).expect("text");
             records(message).into_iter().map(move |record| (stream, record))
