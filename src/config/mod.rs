@@ -166,6 +166,36 @@ impl Input {
     }
 }
 
+/// What one container of Docker's may have for itself (`--log-opt squall-config`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Container {
+    /// What becomes of its lines: `collapse`, `labels`, `timezone`, `multiline`.
+    pub input: Input,
+    /// Lines of an episode that come word for word (`first`).
+    pub first: Option<u32>,
+    /// How often a summary comes (`summary_every`).
+    pub summary_every: Option<Duration>,
+    /// The Kafka topic of its records (`kafka_topic`).
+    pub topic: Option<String>,
+}
+
+impl Default for Container {
+    fn default() -> Self {
+        let input = Input::new("docker", InputKind::Stdin);
+        Container { input, first: None, summary_every: None, topic: None }
+    }
+}
+
+impl Container {
+    /// Reads one from YAML. `name` is what to call it in messages.
+    ///
+    /// # Errors
+    /// All that is wrong, each with line and column, in one line: dockerd shows no more.
+    pub fn parse(name: &str, text: &str) -> Result<Container, String> {
+        check::container::check(name, text)
+    }
+}
+
 /// Where the bytes of an input come from (`inputs.<name>.type`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputKind {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::data::Intake;
 use super::epoch::Epoch;
 use super::feedback::Tell;
+use crate::config;
 use crate::engine::Source;
 use crate::engine::chunk::{Chunk, OriginId};
 use crate::engine::frame::Format;
@@ -250,8 +251,9 @@ fn on_fifo(
 
 /// A container as dockerd describes it.
 fn container_source(described: &Described, settings: &Settings) -> Source {
-    let Described { container, name, image, labels, lossy, first, summary_every, topic } = described;
-    let mut source = source(settings);
+    let Described { container, name, image, labels, lossy, first, summary_every, topic, config } = described;
+    let own = config.as_deref().and_then(|config| own_settings(name, config, settings));
+    let mut source = source(own.as_ref().unwrap_or(settings));
     source.name = format!("{}/{container}", settings.node);
     source.format = Format::DockerEntry;
     // What is not read yet stays in the FIFO, and so does what a stop leaves unfinished.
@@ -264,6 +266,24 @@ fn container_source(described: &Described, settings: &Settings) -> Source {
     source.place.topic = topic.as_deref().map(Arc::from);
     (source.folding.first, source.folding.summary_every) = (*first, *summary_every);
     source
+}
+
+/// The settings of a container that has some for itself.
+fn own_settings(name: &str, config: &str, settings: &Settings) -> Option<Settings> {
+    match config::Container::parse("squall-config", config) {
+        Ok(config::Container { input, .. }) => {
+            let mut own = settings.clone();
+            own.labels.retain(|(label, _)| !input.labels.iter().any(|(given, _)| given == label));
+            own.labels.extend(input.labels);
+            (own.line.timezone, own.line.multiline) = (input.timezone, input.multiline);
+            Some(Settings { collapse: input.collapse, ..own })
+        }
+        // It was good when the container began, before squall was another version.
+        Err(fault) => {
+            tracing::warn!(container = name, "the container's own config is not followed: {fault}");
+            None
+        }
+    }
 }
 
 fn source(settings: &Settings) -> Source {

@@ -119,17 +119,22 @@ fn a_container_may_have_limits_of_its_own() {
     let mut world = World::new();
     let socket = world.socket();
     let own = json!({ "squall-first": "17", "squall-summary-every": "1s" });
-    let mut logging = [world.container_with("own", own), world.container("common")];
-    let print = |logging: &mut [Logging; 2], lines: u64| {
+    let config = json!({ "squall-config": "{collapse: never, labels: {team: pay}, multiline: python}" });
+    let mut logging = [
+        world.container_with("own", own),
+        world.container("common"),
+        world.container_with("unfolded", config),
+    ];
+    let print = |logging: &mut [Logging; 3], lines: u64| {
         (0..lines).for_each(|_| logging.iter_mut().for_each(|it| it.line("stdout", b"connection timeout")));
     };
     print(&mut logging, 200);
     // What was asked for outlives the worker.
     world.kill_worker();
     print(&mut logging, 300);
-    let [own, common] = logging;
-    own.stop(&socket);
-    common.stop(&socket);
+    let trace = ["Traceback (most recent call last):", "  File \"a.py\", line 1, in f", "ValueError: 7"];
+    trace.iter().for_each(|line| logging[2].line("stdout", line.as_bytes()));
+    logging.into_iter().for_each(|one| one.stop(&socket));
     world.await_drained();
     world.stop();
     let of = |container: &str| {
@@ -137,10 +142,16 @@ fn a_container_may_have_limits_of_its_own() {
         let own: Vec<_> = all.into_iter().filter(|record| record["container"]["id"] == container).collect();
         let lines = own.iter().filter(|record| record["squall"]["kind"] == "line").count() as u64;
         let counted: u64 = own.iter().filter_map(|record| record["squall"]["count"].as_u64()).sum();
-        assert_eq!(lines + counted, 500, "{container}");
+        let traces = own.iter().filter(|record| record["message"] == trace.join("\n")).count() as u64;
+        assert_eq!(
+            (lines + counted, traces),
+            (500 + traces, u64::from(container == "unfolded")),
+            "{container}"
+        );
+        assert!(own.iter().all(|record| (record["labels"]["team"] == "pay") == (container == "unfolded")));
         lines
     };
-    assert_eq!((of("own"), of("common")), (17, 5));
+    assert_eq!((of("own"), of("common"), of("unfolded")), (17, 5, 501));
 }
 
 #[test]

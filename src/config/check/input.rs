@@ -71,13 +71,18 @@ fn check_input(all: &Keys<'_>, entry: &Entry, findings: &mut Findings) -> Option
     };
     let mut input = Input::new(&entry.key, kind);
     input.format = keys.word("format", &FORMAT, input.format, findings);
+    check_lines(&keys, &mut input, findings);
+    Some(input)
+}
+
+/// What becomes of the lines, however they come.
+pub(super) fn check_lines(keys: &Keys<'_>, input: &mut Input, findings: &mut Findings) {
     input.collapse = keys.word("collapse", &COLLAPSE, input.collapse, findings);
     input.labels = keys.labels("labels", findings);
     if let Some(zone) = keys.text("timezone", findings) {
-        input.timezone = check_timezone(&keys, &zone, findings).unwrap_or(input.timezone);
+        input.timezone = check_timezone(keys, &zone, findings).unwrap_or(TimeZone::UTC);
     }
-    input.multiline = multiline::check(&keys, findings);
-    Some(input)
+    input.multiline = multiline::check(keys, findings);
 }
 
 fn check_tail(keys: &Keys<'_>, findings: &mut Findings) -> tail::Options {

@@ -1,6 +1,7 @@
 //! The tree → a checked [`Config`]. Every fault is noted; none stops the rest from being checked.
 
 mod alerts;
+pub(super) mod container;
 mod identity;
 mod input;
 mod kafka;

@@ -1,12 +1,17 @@
 //! What all containers of one driver share, held against what one of them asks for.
 //!
-//! There is one way out. An option that would be ignored is refused with a text that
-//! `docker run` shows: what was asked for, what the driver has, and where that is set.
+//! There is one way out, and one config; a few things a container may have for itself. An option that would be ignored is
+//! refused with a text that `docker run` shows: what was asked for, what the driver has, and where that is set.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{self, Config, Output};
+use rustix::fs::OFlags;
+
+use crate::config::{self, Config, Container, Output};
 use crate::input::docker_driver::options::LogOpts;
 use crate::output::kafka;
 
@@ -28,8 +33,8 @@ struct Kafka {
 
 /// One option as the driver has it.
 struct Own {
-    /// The key of the config behind it; `None` where that is the config as a whole.
-    key: Option<&'static str>,
+    /// The key of the config behind it.
+    key: &'static str,
     /// As it stands there; `None` where there is no such thing.
     value: Option<String>,
     /// Whether the container asks for the same.
@@ -56,7 +61,7 @@ impl Shared {
     /// # Errors
     /// All that differs from what the driver has, or makes no sense, in one line.
     pub fn read(&self, options: &mut LogOpts) -> Result<(), String> {
-        let mut told = Vec::new();
+        let (mut told, mut own) = (Vec::new(), None);
         for (name, asked) in &options.of_driver {
             let read = match *name {
                 "squall-first" => first(asked).map(|first| options.first = Some(first)),
@@ -64,11 +69,30 @@ impl Shared {
                 "squall-kafka-topic" if self.kafka.is_some() => {
                     topic(asked).map(|topic| options.topic = Some(topic))
                 }
+                "squall-config" if self.is_own_file(asked) => Ok(()),
+                "squall-config" => container(asked).map(|(text, container)| {
+                    options.config = Some(text);
+                    own.get_or_insert(container);
+                }),
                 _ => self.refusal(name, asked).map_or(Ok(()), Err),
             };
             told.extend(read.err().map(|fault| format!("log-opt {name}: {fault}")));
         }
+        // An option of its own says more than one of several in a text.
+        if let Some(Container { first, summary_every, topic, input: _ }) = own {
+            if topic.is_some() && self.kafka.is_none() {
+                told.push(format!("log-opt squall-config: `kafka_topic`, but {NO_KAFKA}"));
+            }
+            options.first = options.first.or(first);
+            options.summary_every = options.summary_every.or(summary_every);
+            options.topic = options.topic.take().or(topic);
+        }
         if told.is_empty() { Ok(()) } else { Err(told.join("; ")) }
+    }
+
+    /// Whether this is the file that the driver has its config from.
+    fn is_own_file(&self, asked: &str) -> bool {
+        matches!(&self.files[..], [file] if file.as_os_str() == asked)
     }
 
     /// Why a container cannot have this; `None` when it has it anyway.
@@ -77,16 +101,9 @@ impl Shared {
         if is_same {
             return None;
         }
-        let Some(key) = key else {
-            return Some(format!(
-                "a container cannot have a config of its own; what it can have are squall-first, squall-summary-every and \
-                 squall-kafka-topic. All containers of this driver share {}",
-                self.files().unwrap_or_else(|| "one that is made of flags and environment".to_owned())
-            ));
-        };
         let has = match value {
             Some(value) => format!("all containers of this driver share `{key}: {value}`"),
-            None => "this driver does not ship to Kafka".to_owned(),
+            None => NO_KAFKA.to_owned(),
         };
         let destination = match name {
             "squall-kafka-brokers" => "one driver ships to one cluster (another takes another plugin), and ",
@@ -100,7 +117,7 @@ impl Shared {
 
     fn own(&self, name: &str, asked: &str) -> Own {
         let of_kafka = |key, value: fn(&Kafka) -> String, is_same: &dyn Fn(&Kafka) -> bool| Own {
-            key: Some(key),
+            key,
             value: self.kafka.as_ref().map(value),
             is_same: self.kafka.as_ref().is_some_and(is_same),
         };
@@ -114,17 +131,10 @@ impl Shared {
             "squall-kafka-topic" => {
                 of_kafka("outputs.kafka.topic", |kafka| kafka.topic.clone(), &|kafka| kafka.topic == asked)
             }
-            "squall-kafka-compression" => {
-                of_kafka("outputs.kafka.compression", |kafka| kafka.compression.clone(), &|kafka| {
-                    kafka.compression == asked
-                })
-            }
-            // `squall-config`: inline, or a path.
-            _ => Own {
-                key: None,
-                value: None,
-                is_same: matches!(&self.files[..], [file] if file.as_os_str() == asked),
-            },
+            // `squall-kafka-compression`.
+            _ => of_kafka("outputs.kafka.compression", |kafka| kafka.compression.clone(), &|kafka| {
+                kafka.compression == asked
+            }),
         }
     }
 
@@ -149,6 +159,34 @@ impl Shared {
 fn first(asked: &str) -> Result<u32, String> {
     asked.parse().map_err(|_| format!("`{asked}` is no number from 0 to {}", u32::MAX))
 }
+
+const NO_KAFKA: &str = "this driver does not ship to Kafka";
+
+/// A config of the container's own: YAML, or the path of a file with that, which the driver must see.
+fn container(asked: &str) -> Result<(String, Container), String> {
+    if !asked.starts_with('/') {
+        return Ok((asked.to_owned(), Container::parse("squall-config", asked)?));
+    }
+    let text = read(asked).map_err(|error| {
+        format!("squall cannot read {asked}: {error} (it is looked for where squall runs, in the plugin)")
+    })?;
+    let container = Container::parse(asked, &text)?;
+    Ok((text, container))
+}
+
+/// Reads a file that somebody names who is not us: nothing that blocks, and nothing without end.
+fn read(path: &str) -> io::Result<String> {
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut text = String::new();
+    file.take(FILE_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// More than a config of a container may have, so that one that is too large is told as such.
+const FILE_MAX: u64 = 1 << 20;
 
 /// A topic. That it is there cannot be known now: Kafka may be away.
 fn topic(asked: &str) -> Result<String, String> {
@@ -222,11 +260,12 @@ mod tests {
         let brokers =
             ["one driver ships to one cluster", "`outputs.kafka.brokers: [a:1, b:2]`", "--to kafka://"];
         check(&shared, "squall-kafka-brokers", "a:1", &brokers);
+        check(&shared, "squall-config", "{collapse: never, kafka_topic: orders}", &[]);
         check(
             &shared,
             "squall-config",
             "storm: {}",
-            &["config of its own; ", "share /etc/squall/driver.yaml"],
+            &["squall-config:1:1: ", "`storm`", "known keys: collapse"],
         );
     }
 
@@ -239,13 +278,35 @@ mod tests {
             "logs",
             &["does not ship to Kafka", "a file named with --config"],
         );
-        check(&shared, "squall-config", "/x", &["one that is made of flags and environment"]);
+        check(&shared, "squall-config", "/no/such/file", &["cannot read /no/such/file", "in the plugin"]);
+        check(&shared, "squall-config", "/dev/zero", &["it is no file"]);
+        check(&shared, "squall-config", "kafka_topic: x", &["`kafka_topic`, but this driver does not ship"]);
+    }
+
+    #[test]
+    fn a_config_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("own.yaml");
+        std::fs::write(&path, "collapse: never\nfirst: 9\nsummary_every: 30s\n").expect("disk");
+        let shared = Shared::new(&Config::default(), &[]);
+        let read = |config: &str, first: Option<&str>| {
+            let mut options = [("squall-config".to_owned(), config.to_owned())].to_vec();
+            options.extend(first.map(|first| ("squall-first".to_owned(), first.to_owned())));
+            let mut options = LogOpts::parse(&options.into_iter().collect()).expect("they are known");
+            shared.read(&mut options).expect("all is good");
+            options
+        };
+        let found = read(&path.display().to_string(), None);
+        assert_eq!(found.config.as_deref(), Some("collapse: never\nfirst: 9\nsummary_every: 30s\n"));
+        assert_eq!((found.first, found.summary_every), (Some(9), Some(Duration::from_secs(30))));
+        // An option by itself says more.
+        assert_eq!(read("first: 9", Some("3")).first, Some(3));
     }
 
     #[test]
     fn all_that_differs_is_told() {
         let shared = Shared::new(&Config::default(), &[]);
-        let asked = [("squall-config", "/x"), ("squall-kafka-topic", "x")];
+        let asked = [("squall-config", "a: 1"), ("squall-kafka-topic", "x")];
         let asked = asked.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let mut asked = LogOpts::parse(&asked).expect("they are known");
         let told = shared.read(&mut asked).expect_err("both differ");

@@ -100,6 +100,9 @@ pub struct Described {
     /// The Kafka topic of its records, where the container has one of its own.
     #[serde(default)]
     pub topic: Option<String>,
+    /// What the container has for itself besides, as YAML.
+    #[serde(default)]
+    pub config: Option<String>,
 }
 
 /// Labels that Compose and Swarm put on containers, and what they are called on records.
@@ -134,6 +137,7 @@ impl Described {
             first: options.first,
             summary_every: options.summary_every,
             topic: options.topic.clone(),
+            config: options.config.clone(),
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct LogOpts {
     pub summary_every: Option<Duration>,
     /// `squall-kafka-topic`, where it is not the driver's.
     pub topic: Option<String>,
+    /// `squall-config`, where it is the container's own: YAML.
+    pub config: Option<String>,
     /// Options about the driver's own config, with what was asked for: who has that config reads them.
     pub of_driver: Vec<(&'static str, String)>,
     /// Options that Docker's documentation has and dockerd does not act on.
