@@ -117,10 +117,14 @@ impl Engine {
     /// `docker` with these arguments, not yet started.
     pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("docker");
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.folder.path()).args(["--host", &self.host()]).args(args);
-        command.stdin(Stdio::null());
+        self.with_host(command.env_clear()).args(args).stdin(Stdio::null());
         command
+    }
+
+    /// Whatever runs `docker`, so that it finds this engine.
+    pub(super) fn with_host<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.folder.path()).env("DOCKER_HOST", self.host())
     }
 
     /// `docker` with these arguments, which must end well. Returns its standard output, trimmed.

@@ -1,4 +1,4 @@
-//! The managed plugin, made from a folder as `config/docker-plugin/build` leaves it.
+//! The managed plugin, made by `config/docker-plugin/create`, or from a folder as `build` beside it leaves it.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -79,10 +79,12 @@ fn finish(engine: &Engine, state: &Path, truth: &Truth) {
 #[ignore = "needs dockerd"]
 fn fault_068_the_managed_plugin_is_killed_disabled_and_enabled() {
     let engine = Engine::start(&[]);
-    let (folder, state) = (engine.path("plugin"), engine.path("state"));
-    make(&folder);
+    let state = engine.path("state");
     fs::create_dir(&state).expect("a folder");
-    engine.docker(&["plugin", "create", "squall", &folder.display().to_string()]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/docker-plugin/create");
+    let made = engine.with_host(Command::new(script).args(["squall"]).arg(program())).output();
+    let made = made.expect("a shell");
+    assert!(made.status.success(), "{made:?}");
     let source = format!("state.source={}", state.display());
     engine.docker(&["plugin", "set", "squall", &source, "args=--to file:/var/lib/squall/out"]);
     engine.docker(&["plugin", "enable", "squall"]);
