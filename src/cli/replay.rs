@@ -146,6 +146,7 @@ fn settings(args: &Args, config: &Config) -> Settings {
     let line = Limits {
         length_max: usize::try_from(config.line.length_max.0).unwrap_or(usize::MAX),
         multiline: args.multiline.unwrap_or(default).options(),
+        redact: config.line.redact.clone(),
         ..Limits::default()
     };
     Settings {

@@ -33,6 +33,7 @@ use crate::engine::cycle;
 use crate::engine::frame::Format;
 use crate::engine::line;
 use crate::engine::line::multiline;
+use crate::engine::line::redact::Redactor;
 use crate::engine::record::identity::Identity;
 use crate::engine::storm::{self, Collapse};
 use crate::input::tail;
@@ -115,20 +116,27 @@ impl Config {
     /// The limits of lines of one input.
     pub fn line_limits(&self, input: &Input) -> line::Limits {
         let length_max = usize::try_from(self.line.length_max.0).unwrap_or(usize::MAX);
-        line::Limits { length_max, timezone: input.timezone.clone(), multiline: input.multiline.clone() }
+        line::Limits {
+            length_max,
+            timezone: input.timezone.clone(),
+            multiline: input.multiline.clone(),
+            redact: self.line.redact.clone(),
+        }
     }
 }
 
 /// The limits of lines that all inputs share (`line`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LineConfig {
     /// The longest text that is kept whole (`line.length_max`).
     pub length_max: Bytes,
+    /// What is replaced before anything else sees a line (`line.redact`).
+    pub redact: Option<Arc<Redactor>>,
 }
 
 impl Default for LineConfig {
     fn default() -> Self {
-        LineConfig { length_max: Bytes(line::Limits::default().length_max as u64) }
+        LineConfig { length_max: Bytes(line::Limits::default().length_max as u64), redact: None }
     }
 }
 

@@ -164,7 +164,10 @@ pub(super) fn accept(
         Some(stream) => stream,
         None => stream_of(core, source, streams, line.stream),
     };
-    core.on_line(stream, line, now);
+    match &source.line.redact {
+        None => core.on_line(stream, line, now),
+        Some(redactor) => core.on_redacted(stream, line, redactor, now),
+    }
 }
 
 #[cold]

@@ -10,6 +10,7 @@ mod later;
 mod loops;
 mod multiline;
 mod output;
+mod redact;
 
 use std::time::Duration;
 
@@ -47,7 +48,6 @@ const LATER: [Later; 4] = [
     later("status", "{ listen: 127.0.0.1:9599, token_file: null }"),
     later("notify", "{}"),
 ];
-const LINE_LATER: [Later; 1] = [later("redact", "[]")];
 const BUDGET_LATER: [Later; 2] = [later("bytes_per_second", "null"), later("lines_per_second", "null")];
 
 const STORM_KNOWN: [&str; 11] = [
@@ -99,10 +99,12 @@ fn check_line(keys: &Keys<'_>, findings: &mut Findings) -> LineConfig {
     let default = LineConfig::default();
     let Some(entry) = keys.some("line") else { return default };
     let keys = Keys::open(entry, "line", &["length_max", "redact"], findings);
-    later::check(&keys, &LINE_LATER, findings);
     // A longer line than 16 MiB would not leave room for others in the engine's share of memory.
     let range = Bytes(KIB)..=Bytes(16 * MIB);
-    LineConfig { length_max: keys.size("length_max", range, default.length_max, findings) }
+    LineConfig {
+        length_max: keys.size("length_max", range, default.length_max, findings),
+        redact: redact::check(&keys, findings),
+    }
 }
 
 fn check_storm(keys: &Keys<'_>, findings: &mut Findings) -> storm::Limits {
@@ -455,6 +457,7 @@ error: `storm.quiet` must be a time, not `5`
         check("alerts: {groups: [{name: x}]}", 1, 0);
         check("line: {redact: []}", 0, 0);
         check("line: {redact: [x]}", 1, 0);
+        check("line: {redact: [email, {pattern: 'id=(\\d+)', replace: '*'}]}", 0, 0);
         check("budget: {bytes_per_second: null, lines_per_second: 5}", 1, 0);
         check("outputs: {file: {path: /x, max_size: 10m, max_file: 3, compress: true, max_age: 7d}}", 0, 4);
         check("outputs: {file: {path: /x, max_size: 10000000, compress: false}}", 0, 1);

@@ -25,6 +25,7 @@ use super::chronicle::Chronicle;
 use super::cycle::{Cycle, FromStart, LoopView, Loops};
 use super::frame::IoStream;
 use super::ledger::Account;
+use super::line::redact::Redactor;
 use super::line::{Line, level, multiline};
 use super::record::Batch;
 use super::record::encode::{Encoder, Label};
@@ -195,6 +196,13 @@ impl Core {
         let gone = std::mem::take(&mut stream.account);
         self.past += gone;
         self.vacant.push(id);
+    }
+
+    /// The same for a line that may hold what must not leave.
+    #[inline(never)]
+    pub fn on_redacted(&mut self, id: StreamId, line: &Line<'_>, redactor: &Redactor, now: Now) {
+        let text = redactor.redact(line.text, line.truncated.is_some());
+        self.on_line(id, &Line { text: &text, ..*line }, now);
     }
 
     /// Decides about one line and does what was decided.

@@ -15,7 +15,10 @@ pub mod kept;
 pub mod level;
 pub mod multiline;
 pub mod pairs;
+pub mod redact;
 pub mod time;
+
+use std::sync::Arc;
 
 use crate::engine::frame::{IoStream, Truncated};
 use crate::units::Timestamp;
@@ -55,10 +58,12 @@ pub struct Limits {
     pub timezone: jiff::tz::TimeZone,
     /// Which lines are joined to one (`inputs.*.multiline`).
     pub multiline: Option<multiline::Options>,
+    /// What is replaced before anything else sees a line (`line.redact`).
+    pub redact: Option<Arc<redact::Redactor>>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { length_max: 1 << 20, timezone: jiff::tz::TimeZone::UTC, multiline: None }
+        Limits { length_max: 1 << 20, timezone: jiff::tz::TimeZone::UTC, multiline: None, redact: None }
     }
 }

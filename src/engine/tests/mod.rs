@@ -4,6 +4,7 @@ mod alerts;
 mod family;
 mod loops;
 mod pressure;
+mod redact;
 mod restart;
 mod traces;
 
