@@ -46,18 +46,22 @@ impl<B: Bucket> Sliding<B> {
 
     /// Moves the window on to `time`. It never moves back.
     pub(super) fn slide(&mut self, time: Timestamp) {
-        let number = time.0.div_euclid(self.grain);
-        if number <= self.newest || self.ring.is_empty() {
+        // Mostly it is the same bucket, which a product says sooner than a quotient.
+        if self.ring.is_empty() || time.0 < self.newest.saturating_add(1).saturating_mul(self.grain) {
             return;
         }
+        let number = time.0.div_euclid(self.grain);
         let gone = number.saturating_sub(self.newest).min(SLOTS);
         for step in 1..=gone {
             self.ring[slot(number - gone + step)] = B::default();
         }
         self.newest = number;
         self.whole = B::default();
-        for back in 0..PARTS as i64 {
-            self.whole.absorb(&self.ring[slot(number - back)]);
+        // From the newest back to the one before the oldest, which stands behind the newest.
+        let (upto, behind) = self.ring.split_at(slot(number) + 1);
+        let oldest = usize::from(!behind.is_empty());
+        for bucket in upto[1 - oldest..].iter().rev().chain(behind[oldest..].iter().rev()) {
+            self.whole.absorb(bucket);
         }
     }
 
@@ -180,7 +184,9 @@ impl Counts {
             return known;
         }
         let (leaving, share) = self.buckets.leaving(time);
-        (self.buckets.whole().whole as f64 + (leaving.whole as f64 * share).floor()).max(known)
+        // Cut to whole lines, which costs less than `floor` where the processor is not known.
+        let leaving = (leaving.whole as f64 * share) as u64;
+        ((self.buckets.whole().whole + leaving) as f64).max(known)
     }
 
     /// Whether no line is inside.

@@ -8,7 +8,7 @@ use super::error::ParseError;
 use super::lex::{Lexeme, Lexer, Quote, Token};
 use super::quantity::{self, Amount, Unit};
 use super::words::{shown, suggestion};
-use super::{DEPTH_MAX, PATTERN_SIZE_MAX};
+use super::{DEPTH_MAX, PATTERN_SEARCH_MAX, PATTERN_SIZE_MAX};
 use crate::engine::alert::rule::Compare;
 
 /// What comes of a part of the text.
@@ -196,8 +196,10 @@ impl<'a> Cursor<'a> {
         if pattern.is_empty() {
             return Err(ParseError::new(span, "an empty pattern is found in every line: write `all`"));
         }
-        let built =
-            RegexBuilder::new(&pattern).size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX).build();
+        let built = RegexBuilder::new(&pattern)
+            .size_limit(PATTERN_SIZE_MAX)
+            .dfa_size_limit(PATTERN_SEARCH_MAX)
+            .build();
         match built {
             Ok(is) => Ok(At { is, span }),
             Err(error) => Err(pattern_error(&error, span)),

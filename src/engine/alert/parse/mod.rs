@@ -42,6 +42,8 @@ pub const TEXT_MAX: usize = 8 << 10;
 pub const DEPTH_MAX: usize = 32;
 /// The most memory that a compiled pattern may take, in bytes: a hundred times what such patterns need.
 pub const PATTERN_SIZE_MAX: usize = 1 << 20;
+/// The most memory that the searches for one pattern may keep, in bytes. There may be thousands of patterns.
+pub const PATTERN_SEARCH_MAX: usize = 64 << 10;
 /// The fewest lines in the whole of a ratio, unless `least` says another number: one of three is no share of anything.
 pub const LEAST_OF_RATIO: u64 = 20;
 
