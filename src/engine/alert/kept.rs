@@ -2,7 +2,8 @@
 //!
 //! The time during which nobody listened is no silence: a series goes on at the log time at which it was handed out, and
 //! the lines of the meantime are read then. So what fires goes on firing, with the number it has, and what is pending stays so.
-//! A rule that was changed begins anew: what was kept says whose it is by a hash of all that decides.
+//! A rule that was changed begins anew: what was kept says whose it is by a hash of all that decides. Of a rule that fires
+//! its labels are kept, too: whoever was told is told that it is over, even where the rule is no more ([`over`]).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::matcher::Unit;
 use super::meter::Meter;
 use super::rule::Rule;
 use super::series::{Series, State};
+use super::view::{AlertView, labels_of};
 use super::watch::{Judged, Watch, terms};
 use super::{Alerts, Trigger};
 use crate::units::{Now, Timestamp};
@@ -35,6 +37,13 @@ pub struct KeptSeries<'a> {
     pub(super) unit: Unit,
 }
 
+/// What is kept of the rule of a series that fires.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct KeptRule<'a> {
+    text: Cow<'a, str>,
+    labels: Cow<'a, [(Box<str>, Box<str>)]>,
+}
+
 /// Whose series it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Whose<'a> {
@@ -51,6 +60,32 @@ fn fingerprint(rule: &Rule) -> u64 {
     xxh3_64(format!("{name:?} {group:?} {text:?} {hold:?} {keep_firing_for:?} {labels:?}").as_bytes())
 }
 
+/// What is told at `at` of a series that fires and that no rule wants any more; `None` where it does not fire.
+pub fn over(whose: Whose<'_>, kept: &KeptSeries<'_>, rule: KeptRule<'_>, at: Timestamp) -> Option<AlertView> {
+    let State::Firing(firing) = kept.state else { return None };
+    let labels = labels_of(&rule.labels, (!whose.stream.is_empty()).then_some(whose.stream));
+    let severity = labels.iter().find(|(name, _)| &**name == "severity");
+    Some(AlertView {
+        name: whose.rule.1.into(),
+        group: whose.rule.0.into(),
+        text: rule.text.into(),
+        severity: severity.map(|(_, severity)| severity.clone()),
+        is_resolved: true,
+        // Nobody measures it any more.
+        value: 0.0,
+        peak: firing.peak,
+        threshold: None,
+        unit: kept.unit,
+        window: None,
+        since: firing.since,
+        at,
+        stream: (!whose.stream.is_empty()).then(|| whose.stream.into()),
+        labels,
+        annotations: vec![("summary".into(), "the rule was changed or removed while it fired".to_owned())],
+        episode: firing.episode,
+    })
+}
+
 impl Alerts {
     /// Says which series were forgotten that had been handed out.
     pub fn hand_out_gone(&mut self, mut gone: impl FnMut(Whose<'_>)) {
@@ -62,7 +97,11 @@ impl Alerts {
     }
 
     /// Hands out the series that have changed since the last call.
-    pub fn hand_out(&mut self, now: Now, sink: &mut impl FnMut(Whose<'_>, &KeptSeries<'_>)) {
+    pub fn hand_out(
+        &mut self,
+        now: Now,
+        sink: &mut impl FnMut(Whose<'_>, &KeptSeries<'_>, Option<KeptRule<'_>>),
+    ) {
         for Watch { rule, series, trigger, .. } in &mut self.watches {
             if *trigger == Trigger::Never {
                 continue;
@@ -79,8 +118,11 @@ impl Alerts {
                     continue;
                 }
                 *told = Some(series.revision);
-                let rule = *hash.get_or_insert_with(|| fingerprint(rule));
-                sink(whose, &series.kept(rule, now.arrival));
+                let hash = *hash.get_or_insert_with(|| fingerprint(rule));
+                let fires = matches!(series.state, State::Firing(_));
+                let labels = Cow::Borrowed(&*rule.labels);
+                let rule = fires.then_some(KeptRule { text: Cow::Borrowed(&rule.text), labels });
+                sink(whose, &series.kept(hash, now.arrival), rule);
             }
         }
     }

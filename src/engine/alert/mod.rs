@@ -32,7 +32,7 @@ use self::matcher::{Hit, Matcher};
 use self::rule::{LoopCondition, Rule, When};
 use self::series::{State, Turn};
 pub use self::view::{AlertView, span};
-use self::view::{Filling, unit_of, window_of};
+use self::view::{Filling, labels_of, unit_of, window_of};
 pub use self::watch::STREAMS_MAX;
 use self::watch::{Watch, terms};
 use super::cycle::LoopView;
@@ -305,12 +305,7 @@ impl Alerts {
             cycle: cycles.max_by_key(|(_, view)| view.started).map(|(_, view)| view),
         };
         let annotations = rule.annotations.iter().map(|(name, text)| (name.clone(), filling.fill(text)));
-        let mut labels = rule.labels.to_vec();
-        if let Some(stream) = &stream {
-            labels.retain(|(name, _)| &**name != "stream");
-            labels.push(("stream".into(), Box::from(&**stream)));
-            labels.sort();
-        }
+        let labels = labels_of(&rule.labels, stream.as_deref());
         let severity = rule.labels.iter().find(|(name, _)| &**name == "severity");
         AlertView {
             name: rule.name.clone(),

@@ -67,6 +67,17 @@ impl AlertView {
     }
 }
 
+/// The labels of an alert: those of its rule, and the stream where it is about one.
+pub(super) fn labels_of(labels: &[(Box<str>, Box<str>)], stream: Option<&str>) -> Vec<(Box<str>, Box<str>)> {
+    let mut labels = labels.to_vec();
+    if let Some(stream) = stream {
+        labels.retain(|(name, _)| &**name != "stream");
+        labels.push(("stream".into(), stream.into()));
+        labels.sort();
+    }
+    labels
+}
+
 /// What annotations are filled with.
 pub(super) struct Filling<'a> {
     pub(super) rule: &'a Rule,

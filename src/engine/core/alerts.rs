@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Clock, Core, Options, Stream, StreamId, detail, plain};
-use crate::engine::alert::kept::{KeptSeries, Whose};
-use crate::engine::alert::{Alerts, Episode, Seen};
+use crate::engine::alert::kept::{KeptRule, KeptSeries, Whose, over};
+use crate::engine::alert::{AlertView, Alerts, Episode, Seen};
 use crate::engine::chronicle::story::AlertsStory;
 use crate::engine::frame::IoStream;
 use crate::engine::line::Line;
@@ -35,6 +35,14 @@ impl Whose<'_> {
             text.push_str(part);
         }
     }
+}
+
+/// What became of a series that was kept.
+enum TakenBack {
+    GoesOn,
+    /// No rule wants it; what is told if it fires.
+    Unwanted(Option<Box<AlertView>>),
+    Unreadable,
 }
 
 /// Episodes that are remembered live, for who asks, and where a report is written.
@@ -80,10 +88,10 @@ impl Watching {
                 whose.write(&mut key);
                 gone.push(key);
             });
-            let sink = &mut |whose: Whose<'_>, kept: &KeptSeries<'_>| {
+            let sink = &mut |whose: Whose<'_>, kept: &KeptSeries<'_>, rule: Option<KeptRule<'_>>| {
                 let state = states.next();
                 whose.write(&mut state.key);
-                detail::write(kept, &mut state.detail);
+                detail::write(&(kept, rule), &mut state.detail);
                 // What begins anew in the same epoch is only here.
                 gone.retain(|gone| *gone != state.key);
             };
@@ -92,18 +100,21 @@ impl Watching {
         states.finish();
     }
 
-    /// Takes back what was kept. What no rule wants any more is to be forgotten. False where it cannot be read.
-    pub(super) fn take_back(&mut self, state: &AlertState, now: Now) -> bool {
+    /// Takes back what was kept. What no rule wants any more is to be forgotten, and to be told if it fires.
+    fn take_back(&mut self, state: &AlertState, now: Now) -> TakenBack {
         let AlertKey { group, rule, stream } = &state.key;
         let whose = Whose { rule: (group, rule), stream };
-        let kept = detail::read::<KeptSeries<'_>>(&state.detail);
-        let is_read = kept.is_some();
-        let is_wanted =
-            kept.zip(self.alerts.as_mut()).is_some_and(|(kept, alerts)| alerts.take_back(whose, kept, now));
-        if !is_wanted {
+        let parts = detail::read_extended::<KeptSeries<'_>, Option<KeptRule<'_>>, ()>(&state.detail);
+        let Some((kept, rule, _)) = parts else {
             self.unwanted.push(state.key.clone());
+            return TakenBack::Unreadable;
+        };
+        let over = rule.flatten().and_then(|rule| over(whose, &kept, rule, now.wall));
+        if self.alerts.as_mut().is_some_and(|alerts| alerts.take_back(whose, kept, now)) {
+            return TakenBack::GoesOn;
         }
-        is_read
+        self.unwanted.push(state.key.clone());
+        TakenBack::Unwanted(over.map(Box::new))
     }
 
     /// Whether the rules must be asked by `now` although no line comes.
@@ -190,19 +201,36 @@ impl Core {
         let loops: Vec<_> = self.streams.iter().flat_map(Stream::loops).collect();
         let Some(alerts) = &mut self.alerts.alerts else { return };
         for view in alerts.take_news(&loops) {
-            let named = |stream: &&Stream| view.stream.as_deref() == Some(&*stream.envelope.key);
-            let own = match self.streams.iter().find(named) {
-                Some(stream) => stream.envelope.clone(),
-                None => {
-                    let instance = format!("{}/squall", self.identity.node);
-                    let key = view.stream.as_deref().unwrap_or(&instance);
-                    Envelope::new(key, IoStream::Unknown, &Place::default(), &self.identity)
-                }
-            };
-            self.encoder.alert(&own, &view);
-            if let Some(topic) = &self.alerts.topic {
-                self.encoder.alert(&own.to(topic), &view);
+            self.tell_alert(&view);
+        }
+    }
+
+    fn tell_alert(&mut self, view: &AlertView) {
+        let named = |stream: &&Stream| view.stream.as_deref() == Some(&*stream.envelope.key);
+        let own = match self.streams.iter().find(named) {
+            Some(stream) => stream.envelope.clone(),
+            None => {
+                let instance = format!("{}/squall", self.identity.node);
+                let key = view.stream.as_deref().unwrap_or(&instance);
+                Envelope::new(key, IoStream::Unknown, &Place::default(), &self.identity)
             }
+        };
+        self.encoder.alert(&own, view);
+        if let Some(topic) = &self.alerts.topic {
+            self.encoder.alert(&own.to(topic), view);
+        }
+    }
+
+    /// Takes back what was kept of a rule. False where it cannot be read.
+    pub(super) fn take_back_alert(&mut self, state: &AlertState, now: Now) -> bool {
+        match self.alerts.take_back(state, now) {
+            TakenBack::GoesOn | TakenBack::Unwanted(None) => true,
+            TakenBack::Unwanted(Some(over)) => {
+                // In the batch of the epoch in which the row is deleted, so it is told once.
+                self.tell_alert(&over);
+                true
+            }
+            TakenBack::Unreadable => false,
         }
     }
 
@@ -228,5 +256,52 @@ fn seen<'a>(stream: &'a Stream, line: &Line<'a>, now: Now) -> Seen<'a> {
         stream_hash: stream.name_hash,
         time: line.log_time,
         arrival: now.arrival,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::alert::rule::Rule;
+    use crate::engine::alert::tests::{contains, count, rule};
+    use crate::units::Timestamp;
+
+    /// What one rule that fires has kept, as this program writes it or as earlier ones did, which kept no labels.
+    fn kept(is_old: bool) -> AlertState {
+        let rules = [rule("R", count(contains("x"), 1.0, 60))];
+        let mut alerts = Alerts::new(&rules, 1, 8);
+        let stream = Arc::from("web");
+        let (text, time, arrival) = (&b"x"[..], Timestamp(7), Monotonic(7));
+        alerts.on_line(&Seen { text, stream: &stream, stream_hash: 1, time, arrival });
+        let now = Now { arrival, wall: time };
+        let mut state = AlertState::default();
+        alerts.hand_out(now, &mut |whose: Whose<'_>, kept: &KeptSeries<'_>, rule: Option<KeptRule<'_>>| {
+            whose.write(&mut state.key);
+            match is_old {
+                true => detail::write(kept, &mut state.detail),
+                false => detail::write(&(kept, rule), &mut state.detail),
+            }
+        });
+        state
+    }
+
+    fn taken_back(rules: Vec<Rule>, state: &AlertState) -> (TakenBack, Watching) {
+        let mut watching = Watching::new(&Options { alerts: Arc::from(rules), ..Options::default() });
+        let now = Now { arrival: Monotonic(9), wall: Timestamp(9) };
+        (watching.take_back(state, now), watching)
+    }
+
+    #[test]
+    fn what_earlier_programs_have_kept_is_read() {
+        for is_old in [false, true] {
+            let state = kept(is_old);
+            let same = rule("R", count(contains("x"), 1.0, 60));
+            assert!(matches!(taken_back(vec![same], &state).0, TakenBack::GoesOn), "{is_old}");
+            let (became, watching) = taken_back(Vec::new(), &state);
+            let TakenBack::Unwanted(over) = became else { panic!("it can be read") };
+            // Without labels nobody knows who was told.
+            assert_eq!(over.is_none(), is_old);
+            assert_eq!(watching.unwanted, [state.key]);
+        }
     }
 }

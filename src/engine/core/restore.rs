@@ -45,7 +45,7 @@ impl Core {
             core.take_back_episode(state, now, complaints);
         }
         for state in &changes.alerts {
-            if !core.alerts.take_back(state, now) {
+            if !core.take_back_alert(state, now) {
                 complaints.push(format!("what was kept of the alert {} cannot be read", state.key.rule));
             }
         }

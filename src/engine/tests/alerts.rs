@@ -15,9 +15,10 @@ use crate::engine::alert::tests::{contains, count, matches, rule};
 use crate::engine::chunk::Chunk;
 use crate::engine::frame::Format;
 use crate::engine::record::Kind;
+use crate::engine::state::Changes;
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::{Engine, Options, Source};
-use crate::units::{Lines, Monotonic, Timestamp};
+use crate::units::{Lines, Monotonic, Now, Timestamp};
 use std::time::Duration;
 
 fn world(rules: Vec<Rule>) -> World {
@@ -34,7 +35,7 @@ fn an_alert_goes_to_a_topic_of_its_own_as_well() {
     let mut engine = Engine::new(Options { alerts: Arc::from(rules), alerts_topic, ..Options::default() });
     let source = Source { name: "gateway".into(), format: Format::Plain, ..Source::default() };
     let origin = engine.open(source);
-    engine.push(Chunk { origin, offset: 0, bytes: b"a\nb\nc\n" }, crate::units::Now::default());
+    engine.push(Chunk { origin, offset: 0, bytes: b"a\nb\nc\n" }, Now::default());
     let batch = engine.take_batch(Default::default());
     let topics = |kind: Kind| {
         let metas = batch.metas.iter().filter(move |meta| meta.kind == kind);
@@ -291,7 +292,8 @@ fn killed_world() -> Restarted {
     let mut lasting = rule("Lasting", count(contains("timeout"), 5.0, 30));
     lasting.hold = secs(20);
     lasting.keep_firing_for = secs(15);
-    let rules = vec![rule("Burst", count(contains("timeout"), 10.0, 30)), lasting];
+    let mut rules = vec![rule("Burst", count(contains("timeout"), 10.0, 30)), lasting];
+    rules.iter_mut().for_each(|rule| rule.labels = [("severity".into(), "P1".into())].into());
     let options = Options { alerts: Arc::from(rules), ..Options::default() };
     let source = Source { name: "web".into(), format: Format::Docker, stays: true, ..Source::default() };
     let mut world = Restarted::new(options, source, Vec::new());
@@ -348,21 +350,60 @@ proptest! {
     }
 }
 
+/// What an engine with these rules makes of what a killed one has kept: it, and the alert records that it writes at once.
+fn restored(rules: Vec<Rule>, changes: &Changes, now: Now) -> (Engine, Vec<serde_json::Value>) {
+    let options = Options { alerts: Arc::from(rules), ..Options::default() };
+    let (engine, complaints) = Engine::restore(options, changes.clone(), now);
+    assert_eq!(complaints, [""; 0]);
+    let record = |(_, bytes)| serde_json::from_slice(bytes).expect("a record");
+    let records = engine.batch().iter().map(record).collect();
+    (engine, records)
+}
+
 #[test]
-fn a_rule_that_was_changed_begins_anew() {
+fn a_rule_that_was_changed_begins_anew_and_its_alert_is_over() {
     let mut world = killed_world();
-    world.read(20_000);
+    world.read(8_000);
     world.commit();
-    assert!(!told(&world).is_empty());
+    let fired = told(&world);
+    assert_eq!(fired.len(), 2, "both rules fire: {fired:?}");
     let changes = world.disk.changes();
-    assert!(!changes.alerts.is_empty());
+    // One is changed, the other removed.
     let mut other = rule("Burst", count(contains("timeout"), 10.0, 30));
     other.text = "changed".into();
-    let options = Options { alerts: Arc::from(vec![other]), ..Options::default() };
-    let (mut engine, complaints) = Engine::restore(options, changes.clone(), world.now);
-    assert_eq!(complaints, [""; 0]);
-    let mut next = crate::engine::state::Changes::default();
-    engine.checkpoint(world.now, &mut next);
-    assert_eq!(next.alerts_gone.len(), changes.alerts.len(), "what nobody wants is forgotten");
-    assert_eq!(engine.ledger().alerts, changes.totals.alerts, "numbers go on");
+    for rules in [vec![other], Vec::new()] {
+        let (mut engine, records) = restored(rules, &changes, world.now);
+        let mut over: Vec<String> =
+            records.iter().map(|record| record["squall"]["episode"].to_string()).collect();
+        let mut episodes: Vec<String> = fired.iter().map(|[_, _, episode, _]| episode.clone()).collect();
+        over.sort_unstable();
+        episodes.sort_unstable();
+        assert_eq!(over, episodes);
+        for record in &records {
+            let squall = &record["squall"];
+            assert_eq!((&squall["kind"], &squall["state"]), (&"alert".into(), &"resolved".into()));
+            assert_eq!(squall["labels"], serde_json::json!({"severity": "P1"}));
+            let message = record["message"].as_str().expect("a message");
+            assert!(
+                message.ends_with("resolved: the rule was changed or removed while it fired"),
+                "{message}"
+            );
+        }
+        let mut next = Changes::default();
+        engine.checkpoint(world.now, &mut next);
+        assert_eq!(next.alerts_gone.len(), changes.alerts.len(), "what nobody wants is forgotten");
+        assert_eq!(engine.ledger().alerts, changes.totals.alerts, "numbers go on");
+        // Once it is written down, the next process says nothing.
+        let after = Changes { alerts: Vec::new(), totals: next.totals, ..changes.clone() };
+        assert_eq!(restored(Vec::new(), &after, world.now).1, [""; 0]);
+    }
+}
+
+#[test]
+fn a_rule_that_stays_says_nothing_at_the_start() {
+    let mut world = killed_world();
+    world.read(8_000);
+    world.commit();
+    let rules = world.options.alerts.to_vec();
+    assert_eq!(restored(rules, &world.disk.changes(), world.now).1, [""; 0]);
 }

@@ -82,7 +82,7 @@ impl Disk {
 
 /// One file, a process that reads it, and its outbox.
 pub(super) struct World {
-    options: Options,
+    pub(super) options: Options,
     pub(super) source: Source,
     pub(super) engine: Engine,
     origin: OriginId,
