@@ -7,6 +7,7 @@ mod closed_pipes;
 mod demo;
 mod faults;
 mod loghub;
+mod presets;
 mod replay;
 mod settings;
 mod templates;
