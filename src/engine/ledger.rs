@@ -37,6 +37,24 @@ impl std::ops::AddAssign for Account {
     }
 }
 
+/// The lines that notices stand for, by their reasons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noticed {
+    /// More new templates came at once than may pass.
+    pub novelty_flood: Lines,
+    /// There was no room for more than their number.
+    pub shed: Lines,
+    /// The outbox was damaged, and their number is all that is known.
+    pub store_damaged: Lines,
+}
+
+impl Noticed {
+    /// All of them.
+    pub fn sum(&self) -> Lines {
+        self.novelty_flood + self.shed + self.store_damaged
+    }
+}
+
 /// The books of the whole process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -50,6 +68,8 @@ pub struct Ledger {
     pub lines_summarised: Lines,
     /// Lines that left as part of a notice's count.
     pub lines_noticed: Lines,
+    /// The same by their reasons; less in sum where an earlier version of this program has not kept them.
+    pub noticed: Noticed,
     /// Folded lines in windows that are still open.
     pub lines_open: Lines,
     /// Begun lines whose end has not come yet.

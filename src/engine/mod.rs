@@ -29,6 +29,7 @@ use self::alert::Episode;
 use self::chronicle::story::Story;
 use self::chunk::{Chunk, OriginId};
 use self::core::Core;
+pub use self::core::overview::{Activity, StormView};
 pub use self::core::{Clock, Options};
 use self::cycle::{FromStart, LoopView};
 use self::frame::{Format, Framer, IoStream};
@@ -361,6 +362,16 @@ impl Engine {
     /// The last loops that have closed, the oldest first: as many as [`cycle::Limits::closed_max`] says.
     pub fn loops_closed(&self) -> impl Iterator<Item = (&str, &LoopView)> {
         self.core.loops_closed()
+    }
+
+    /// How much of everything is going on.
+    pub fn activity(&self) -> Activity {
+        self.core.activity()
+    }
+
+    /// The `most` open episodes with the most lines, storms before repeats.
+    pub fn storms(&self, most: usize) -> Vec<StormView> {
+        self.core.storms(most)
     }
 
     /// The last alerts that have fired, the oldest first; while they fire, and after they have resolved.

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use super::ledger::Account;
+use super::ledger::{Account, Noticed};
 use super::template::mask::TemplateId;
 use crate::units::{Lines, Timestamp};
 
@@ -117,6 +117,8 @@ pub struct AlertState {
 pub struct Totals {
     /// The books of streams that have ended.
     pub past: Account,
+    /// The lines that all notices stand for, by their reasons.
+    pub noticed: Noticed,
     /// Bytes read from the inputs.
     pub bytes_in: u64,
     /// Bytes of records, encoded.

@@ -239,6 +239,9 @@ pub(super) fn read_changes(connection: &Connection) -> Result<Changes, RowError>
             match name {
                 LOOPS => changes.totals.loops = count,
                 ALERTS => changes.totals.alerts = count,
+                NOTICED_NOVELTY => changes.totals.noticed.novelty_flood = Lines(count),
+                NOTICED_SHED => changes.totals.noticed.shed = Lines(count),
+                NOTICED_DAMAGED => changes.totals.noticed.store_damaged = Lines(count),
                 _ => {}
             }
             Ok(())
@@ -391,7 +394,14 @@ fn write_totals(connection: &Connection, totals: &Totals) -> rusqlite::Result<()
     ];
     let sql = "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     put(connection, sql, &columns)?;
-    for (name, count) in [(LOOPS, totals.loops), (ALERTS, totals.alerts)] {
+    let tallies = [
+        (LOOPS, totals.loops),
+        (ALERTS, totals.alerts),
+        (NOTICED_NOVELTY, totals.noticed.novelty_flood.0),
+        (NOTICED_SHED, totals.noticed.shed.0),
+        (NOTICED_DAMAGED, totals.noticed.store_damaged.0),
+    ];
+    for (name, count) in tallies {
         let columns = [text(name), number(count)];
         put(connection, "INSERT OR REPLACE INTO tally VALUES (?, ?, ?)", &columns)?;
     }
@@ -401,6 +411,9 @@ fn write_totals(connection: &Connection, totals: &Totals) -> rusqlite::Result<()
 /// The names of the counts in the table `tally`.
 const LOOPS: &str = "loops";
 const ALERTS: &str = "alerts";
+const NOTICED_NOVELTY: &str = "noticed_novelty_flood";
+const NOTICED_SHED: &str = "noticed_shed";
+const NOTICED_DAMAGED: &str = "noticed_store_damaged";
 
 pub(super) fn write_blocks(
     connection: &Connection,

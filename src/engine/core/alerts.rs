@@ -77,6 +77,10 @@ impl Watching {
         self.alerts.as_ref().map_or(self.carried, |alerts| alerts.ever())
     }
 
+    pub(super) fn firing(&self) -> u64 {
+        self.alerts.as_ref().map_or(0, |alerts| alerts.firing() as u64)
+    }
+
     /// Hands out what has changed, and what is gone.
     pub(super) fn hand_out(&mut self, now: Now, states: &mut Vec<AlertState>, gone: &mut Vec<AlertKey>) {
         gone.clear();

@@ -30,6 +30,7 @@ impl Core {
             templates: self.catalog.ever(),
             loops: self.loops.ever(),
             alerts: self.alerts.ever(),
+            noticed: self.noticed,
             ..Ledger::default()
         };
         ledger.add(self.past, Lines(0));

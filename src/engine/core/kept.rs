@@ -107,7 +107,8 @@ impl Core {
             let Numbers { episode, window, count, total, first, last } = numbers;
             (state.episode, state.window, state.count, state.total) = (episode, window, count, total);
             (state.first, state.last) = (first, last);
-            detail::write(&(entry.kept(), kept), &mut state.detail);
+            // What later versions know comes last, where earlier ones do not look.
+            detail::write(&((entry.kept(), kept.0), kept.1), &mut state.detail);
         });
         episodes.finish();
         changes.episodes_gone.clear();
@@ -116,7 +117,7 @@ impl Core {
         changes.streams_gone.extend(self.streams_gone.drain());
         self.alerts.hand_out(now, &mut changes.alerts, &mut changes.alerts_gone);
         let totals = &mut changes.totals;
-        totals.past = self.past;
+        (totals.past, totals.noticed) = (self.past, self.noticed);
         totals.bytes_out = self.encoder.bytes_out().0;
         totals.next_seq = self.encoder.next_seq();
         (totals.summaries, totals.notices) = (self.summaries, self.notices);

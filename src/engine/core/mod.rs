@@ -5,12 +5,14 @@
 mod alerts;
 mod books;
 mod chronicle;
+mod close;
 mod detail;
 mod family;
 pub mod kept;
 mod loops;
 mod notices;
 mod options;
+pub mod overview;
 mod pressure;
 mod restore;
 mod unclaimed;
@@ -24,7 +26,7 @@ use self::unclaimed::Unclaimed;
 use super::chronicle::Chronicle;
 use super::cycle::{Cycle, FromStart, LoopView, Loops};
 use super::frame::IoStream;
-use super::ledger::Account;
+use super::ledger::{Account, Noticed};
 use super::line::redact::Redactor;
 use super::line::{Line, level, multiline};
 use super::record::Batch;
@@ -52,6 +54,8 @@ pub struct Core {
     vacant: Vec<StreamId>,
     /// The books of streams that have ended.
     past: Account,
+    /// The lines that all notices stand for.
+    noticed: Noticed,
     catalog: Catalog,
     storms: Storms,
     loops: Loops,
@@ -129,6 +133,7 @@ impl Core {
             streams: Vec::new(),
             vacant: Vec::new(),
             past: Account::default(),
+            noticed: Noticed::default(),
             catalog: Catalog::new(options.storm.templates_max, options.seed),
             storms: Storms::new(options.storm.clone()),
             alerts: Watching::new(&options),
@@ -189,7 +194,7 @@ impl Core {
         self.close_loops(id, ClosedBy::End);
         self.judge_end(id);
         let stream = &mut self.streams[id.0 as usize];
-        self.notices += stream.tell_floods(&mut self.encoder, None);
+        self.notices += stream.tell_floods(&mut self.encoder, &mut self.noticed, None);
         if stream.told.take().is_some() {
             self.streams_gone.insert(stream.envelope.key.to_string());
         }
@@ -403,56 +408,6 @@ impl Core {
         if self.alerts.is_due(self.clock, now.arrival) {
             self.judge_silence(now);
         }
-    }
-
-    /// Closes `SHARE` windows at most. True when none is left.
-    pub fn finish_some(&mut self, closed_by: ClosedBy) -> bool {
-        if self.leaving.is_empty() {
-            // In the order in which the entries were made, so that two runs over the same bytes end alike.
-            self.leaving.extend_from_slice(self.storms.open());
-            self.leaving.sort_unstable_by(|a, b| b.cmp(a));
-        }
-        for _ in 0..SHARE {
-            let Some(entry) = self.leaving.pop() else { break };
-            self.close(entry, closed_by);
-        }
-        // Lines that came between two shares may have opened others.
-        self.leaving.is_empty()
-            && self.storms.open().is_empty()
-            && self.tell_floods(None)
-            && self.end_loops(closed_by)
-    }
-
-    fn close(&mut self, entry: EntryId, closed_by: ClosedBy) {
-        let known = self.catalog.entry(entry);
-        let stream = &mut self.streams[known.stream as usize];
-        let (encoder, summaries, chronicle) = (&mut self.encoder, &mut self.summaries, &mut self.chronicle);
-        let has_gone = self.storms.close(entry, closed_by, |summary| {
-            if let Some(chronicle) = chronicle {
-                chronicle.window(entry, summary);
-            }
-            // One that joined in the middle of the window may have put variables into other places.
-            if known.as_family().is_some_and(|family| !family.is_aligned) {
-                summary.values.clear();
-            }
-            encoder.summary(&stream.envelope, summary, label(known, summary.text), known.as_family());
-            stream.account.summarised += summary.count;
-            *summaries += 1;
-        });
-        if has_gone {
-            self.episodes_gone.insert(EpisodeKey {
-                stream: stream.envelope.key.to_string(),
-                template: known.template,
-                parse_error: known.parse_error.is_some(),
-            });
-        }
-    }
-
-    fn evict(&mut self, entry: EntryId, closed_by: ClosedBy) {
-        self.close(entry, closed_by);
-        let stream = self.catalog.entry(entry).stream as usize;
-        self.streams[stream].cycle.forget(entry);
-        self.catalog.evict(entry);
     }
 
     /// The records made so far.

@@ -2,12 +2,13 @@
 
 use super::{Core, SHARE, Stream, StreamId};
 use crate::engine::frame::IoStream;
+use crate::engine::ledger::Noticed;
 use crate::engine::record::encode::Encoder;
 use crate::engine::record::envelope::{Envelope, Place};
 use crate::engine::record::{Lost, Notice, Reason};
 use crate::engine::storm::GRAIN;
 use crate::engine::storm::novelty::Flood;
-use crate::units::{Bytes, Monotonic, Now};
+use crate::units::{Bytes, Lines, Monotonic, Now};
 
 impl Core {
     /// Bytes that were never read.
@@ -35,6 +36,7 @@ impl Core {
         let named = |stream: &&mut Stream| about.is_some_and(|key| *stream.envelope.key == *key);
         if let Some(stream) = self.streams.iter_mut().find(named) {
             stream.account.noticed += notice.count;
+            self.noticed.count(notice.reason, notice.count);
             return self.encoder.notice(&stream.envelope, notice);
         }
         let key = about.map_or_else(|| format!("{}/squall", self.identity.node), str::to_owned);
@@ -49,7 +51,7 @@ impl Core {
             if told >= SHARE as u64 {
                 return false;
             }
-            let here = stream.tell_floods(&mut self.encoder, now);
+            let here = stream.tell_floods(&mut self.encoder, &mut self.noticed, now);
             self.notices += here;
             told += here;
         }
@@ -61,15 +63,32 @@ impl Core {
     }
 }
 
+impl Noticed {
+    /// Counts the lines of a notice. Only these reasons stand for any.
+    pub(super) fn count(&mut self, reason: Reason, lines: Lines) {
+        match reason {
+            Reason::NoveltyFlood => self.novelty_flood += lines,
+            Reason::Shed => self.shed += lines,
+            _ => self.store_damaged += lines,
+        }
+    }
+}
+
 impl Stream {
     /// Tells the floods that are due by `now`, or all. Returns how many.
-    pub(super) fn tell_floods(&mut self, encoder: &mut Encoder, now: Option<Monotonic>) -> u64 {
+    pub(super) fn tell_floods(
+        &mut self,
+        encoder: &mut Encoder,
+        noticed: &mut Noticed,
+        now: Option<Monotonic>,
+    ) -> u64 {
         let novelty = self.novelty.take(now).map(|flood| (Reason::NoveltyFlood, flood));
         let shed = self.shed.take(now).map(|flood| (Reason::Shed, flood));
         let mut told = 0;
         for (reason, flood) in novelty.into_iter().chain(shed) {
             encoder.notice(&self.envelope, &flood_notice(reason, &flood));
             self.account.noticed += flood.count;
+            noticed.count(reason, flood.count);
             told += 1;
         }
         told

@@ -11,13 +11,13 @@ use super::unclaimed::Left;
 use super::{Core, Options, StreamId, detail};
 use crate::engine::cycle::kept::KeptCycle;
 use crate::engine::frame::{self, Format};
-use crate::engine::ledger::Account;
+use crate::engine::ledger::{Account, Noticed};
 use crate::engine::line::kept::KeptClock;
 use crate::engine::record::encode::Encoder;
 use crate::engine::record::{Lost, Notice, Reason};
 use crate::engine::state::{Changes, EpisodeKey, EpisodeState, StreamState, Totals};
 use crate::engine::storm::Folding;
-use crate::engine::storm::kept::{KeptEpisode, Numbers};
+use crate::engine::storm::kept::{KeptEpisode, KeptMore, Numbers};
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::template::kept::{KeptEntry, Returned};
 use crate::units::{Bytes, Lines, Now};
@@ -31,7 +31,7 @@ impl Core {
         let totals = changes.totals;
         core.encoder = Encoder::new(lane, totals.next_seq.max(1), record_max);
         core.encoder.carry_in(Bytes(totals.bytes_out));
-        core.past = totals.past;
+        (core.past, core.noticed) = (totals.past, totals.noticed);
         (core.summaries, core.notices) = (totals.summaries, totals.notices);
         core.catalog.carry_in(totals.templates);
         core.loops.carry_in(totals.loops);
@@ -113,16 +113,19 @@ impl Core {
         let notice = Notice::of_loss(Reason::StoreDamaged, message, lost, now.wall);
         self.encoder.notice(&stream.envelope, &Notice { count: state.held_back, ..notice });
         stream.account.noticed += state.held_back;
+        self.noticed.count(Reason::StoreDamaged, state.held_back);
         self.notices += 1;
     }
 
     fn take_back_episode(&mut self, state: &EpisodeState, now: Now, complaints: &mut Vec<String>) {
         let EpisodeKey { stream, template, parse_error } = &state.key;
-        let detail = detail::read::<(KeptEntry<'_>, KeptEpisode<'_>)>(&state.detail);
+        type Kept<'a> = (KeptEntry<'a>, KeptEpisode<'a>);
+        let detail = detail::read_extended::<Kept<'_>, KeptMore>(&state.detail);
         if detail.is_none() {
             complaints.push(format!("what was kept of template {template} in {stream} cannot be read"));
         }
         let Some(left) = self.unclaimed.streams.get(stream) else { return };
+        let (detail, more) = detail.unzip();
         let (entry, episode) = detail.unzip();
         let entry = entry.unwrap_or_default();
         let returned = Returned {
@@ -137,7 +140,7 @@ impl Core {
         let EpisodeState { window, count, total, first, last, .. } = *state;
         // No window has the number 0: it stands for an episode that has folded nothing.
         let numbers = Numbers { episode: state.episode, window: window.max(1), count, total, first, last };
-        self.storms.take_back(entry, numbers, episode.as_ref(), now);
+        self.storms.take_back(entry, numbers, (episode.as_ref(), more.flatten()), now);
         if episode.is_none() {
             self.evict(entry, ClosedBy::Shutdown);
         }
@@ -161,6 +164,7 @@ fn tame(changes: &mut Changes) {
     }
     let Totals {
         past,
+        noticed: Noticed { novelty_flood, shed, store_damaged },
         bytes_in,
         bytes_out,
         summaries,
@@ -173,6 +177,7 @@ fn tame(changes: &mut Changes) {
         next_seq,
     } = &mut changes.totals;
     account(past);
+    [novelty_flood, shed, store_damaged].into_iter().for_each(|lines| lines.0 = lines.0.min(MOST));
     let counts = [bytes_in, bytes_out, summaries, notices, templates, loops, alerts];
     for number in counts.into_iter().chain([next_episode, next_window, next_seq]) {
         *number = (*number).min(u64::MAX / 2);

@@ -273,6 +273,11 @@ impl Cycle {
         self.watch.as_ref().is_some_and(|watch| !watch.is_idle())
     }
 
+    /// How many loops are open.
+    pub fn open_count(&self) -> usize {
+        self.watch.as_ref().map_or(0, |watch| watch.open_count())
+    }
+
     /// Changes whenever something did that no line has brought about.
     pub fn revision(&self) -> u64 {
         self.revision

@@ -327,6 +327,11 @@ impl Watch {
         self.loops.is_empty()
     }
 
+    /// How many loops are open.
+    pub(super) fn open_count(&self) -> usize {
+        self.loops.len()
+    }
+
     /// A line that belongs to no loop.
     pub(super) fn overhear(&mut self, text: &[u8], shared: &mut Loops) {
         for open in self.loops.iter_mut().filter(|open| open.is_listening()) {

@@ -54,6 +54,13 @@ pub struct KeptEpisode<'a> {
     values: Option<Vec<Extremes>>,
 }
 
+/// What later versions of this program keep of an entry in an episode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptMore {
+    /// When the episode began.
+    began: Timestamp,
+}
+
 /// A flood that is not told yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptFlood {
@@ -71,12 +78,16 @@ impl Storms {
     ///
     /// All open episodes are looked at, which costs 3 ns each while they are in the caches; to take a note of changes
     /// would cost a little for each line.
-    pub fn hand_out(&mut self, now: Now, mut sink: impl FnMut(EntryId, Numbers, &KeptEpisode<'_>, bool)) {
+    pub fn hand_out(
+        &mut self,
+        now: Now,
+        mut sink: impl FnMut(EntryId, Numbers, (&KeptEpisode<'_>, KeptMore), bool),
+    ) {
         for &entry in &self.open {
             let State { rate, passed, storm, busy, last_arrival, open_at: _, episode } =
                 &mut self.states[entry.0 as usize];
             let Some(episode) = episode else { continue };
-            let Episode { id, total, windows, told, window } = &mut **episode;
+            let Episode { id, began, total, windows, told, window } = &mut **episode;
             let before = told.replace((*total, window.count));
             if before == *told {
                 continue;
@@ -105,12 +116,18 @@ impl Storms {
                 examples: window.examples.iter().map(|example| &**example).collect(),
                 values: window.values.as_ref().map(|values| values.extremes()),
             };
-            sink(entry, numbers, &kept, before.is_none());
+            sink(entry, numbers, (&kept, KeptMore { began: *began }), before.is_none());
         }
     }
 
     /// Takes an episode back. Where only its numbers could be read it is over at once, and the caller closes it.
-    pub fn take_back(&mut self, entry: EntryId, numbers: Numbers, kept: Option<&KeptEpisode<'_>>, now: Now) {
+    pub fn take_back(
+        &mut self,
+        entry: EntryId,
+        numbers: Numbers,
+        (kept, more): (Option<&KeptEpisode<'_>>, Option<KeptMore>),
+        now: Now,
+    ) {
         let open_at = self.open.len() as u32; // as many as there are entries, whose numbers are 32 bits
         let room_for_values = self.measured < STATISTICS_MAX;
         let quiet = self.limits.quiet;
@@ -123,6 +140,7 @@ impl Storms {
         let due = window.deadline.min(state.last_arrival + quiet);
         state.episode = Some(Box::new(Episode {
             id: numbers.episode,
+            began: more.map_or(numbers.first, |more| more.began),
             total: numbers.total,
             windows: kept.map_or(0, |kept| kept.windows),
             told: Some((numbers.total, numbers.count)),

@@ -13,6 +13,7 @@ pub mod novelty;
 pub mod rate;
 pub mod shed;
 pub mod values;
+pub mod view;
 pub mod window;
 
 use std::time::Duration;
@@ -276,7 +277,7 @@ impl Storms {
             return Verdict::Forward;
         }
         if state.episode.is_none() {
-            self.open_episode(seen.entry);
+            self.open_episode(seen.entry, seen.line.time);
         }
         self.fold(seen);
         Verdict::Fold
@@ -288,9 +289,9 @@ impl Storms {
         self.states.get(entry.0 as usize).is_some_and(|state| state.storm.is_some())
     }
 
-    fn open_episode(&mut self, entry: EntryId) {
+    fn open_episode(&mut self, entry: EntryId, time: Timestamp) {
         let state = &mut self.states[entry.0 as usize];
-        state.episode = Some(Box::new(Episode::new(self.next_episode)));
+        state.episode = Some(Box::new(Episode::new(self.next_episode, time)));
         state.busy = state.rate.second();
         state.open_at = self.open.len() as u32; // as many as there are entries, whose numbers are 32 bits
         self.next_episode += 1;

@@ -101,6 +101,8 @@ pub struct Folded<'a> {
 pub struct Episode {
     /// Its number.
     pub id: u64,
+    /// When its first folded line was written.
+    pub began: Timestamp,
     /// All lines since it began.
     pub total: Lines,
     /// Windows closed so far: decides the next interval.
@@ -154,8 +156,8 @@ impl Pace {
 
 impl Episode {
     /// An episode that has folded nothing yet.
-    pub fn new(id: u64) -> Episode {
-        Episode { id, total: Lines(0), windows: 0, told: None, window: Window::default() }
+    pub fn new(id: u64, began: Timestamp) -> Episode {
+        Episode { id, began, total: Lines(0), windows: 0, told: None, window: Window::default() }
     }
 
     /// Whether `line` is too late for the window that is open.
@@ -272,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_window_counts_and_closes() {
-        let mut episode = Episode::new(1);
+        let mut episode = Episode::new(1, Timestamp(0));
         let mut next = 5;
         for (second, text) in [(0, "a"), (1, "b"), (2, "c"), (3, "d"), (4, "a")] {
             assert!(!episode.is_over(Timestamp(second * Timestamp::SECOND)));

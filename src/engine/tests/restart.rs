@@ -777,7 +777,7 @@ proptest! {
         let past = super::super::ledger::Account { received, verbatim, summarised, noticed };
         let totals = Totals {
             past, bytes_in, bytes_out, summaries, notices, templates, loops, alerts,
-            next_episode, next_window, next_seq,
+            next_episode, next_window, next_seq, ..Totals::default()
         };
         let (streams, episodes) = (streams.collect(), episodes.collect());
         let changes = Changes { streams, episodes, totals, ..Changes::default() };
