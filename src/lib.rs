@@ -11,6 +11,7 @@
 //! | [`engine`] | pure | bytes + now → records: frames, lines, templates, storms, loops, the ledger. No I/O, no clock, no threads |
 //! | [`outbox`] | edge | what must survive `kill -9`: positions, open counts, unsent records; one transaction an epoch |
 //! | [`output`] | edge | where records go: Kafka, console, file, blackhole |
+//! | [`status`] | edge | what people and machines may ask while it runs: health, metrics, storms, the page |
 //! | [`config`] | edge | text → checked config, or every fault with file, line and column |
 //! | [`daemon`] | wiring | the only module that knows all others: threads, hand-offs, clock, start and stop |
 //! | [`replay`] | wiring | old files through the same engine, with the log's own time as the clock |
@@ -38,6 +39,9 @@ pub mod outbox;
 
 #[cfg(feature = "daemon")]
 pub mod output;
+
+#[cfg(feature = "daemon")]
+pub mod status;
 
 #[cfg(feature = "daemon")]
 pub mod config;

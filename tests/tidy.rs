@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("outbox", &["engine", "units"]),
     ("output", &["engine", "terminal", "units"]),
     ("retention", &["engine", "units"]),
-    ("status", &["units"]),
+    ("status", &["terminal", "units"]),
     // The option types that each part defines itself.
     (
         "config",

@@ -11,7 +11,7 @@ use super::destination::Destination;
 use super::run::{place, send_to, until_end};
 use super::validate::{check, environment, say};
 use super::{Exit, log, usage};
-use crate::config::{self, Config, Durability, Sources, WhenFull};
+use crate::config::{self, Config, Durability, Listen, Sources, WhenFull};
 use crate::daemon::driver::{Listening, Options, Registry, Shared, Worker, supervisor};
 use crate::daemon::{Daemon, StartError};
 use crate::outbox;
@@ -96,6 +96,10 @@ fn settle(args: &Args, config: &mut Config) -> Option<PathBuf> {
     let default = || outbox::default_dir(uid, xdg.as_deref(), std::env::var_os("HOME").as_deref());
     let state = args.state.clone().or_else(|| config.outbox.dir.clone()).or_else(default)?;
     config.outbox.dir = Some(state.clone());
+    // The plugin is in the host's network, and others may use that port.
+    if config.status.listen == Listen::Default {
+        config.status.listen = Listen::Off;
+    }
     // After a power loss the FIFOs are gone, whatever was synced.
     config.outbox.durability = Durability::Process;
     // A FIFO that is not read stops the container behind it.

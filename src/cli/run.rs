@@ -12,7 +12,9 @@ use super::destination::Destination;
 use super::stdio::{complain, print};
 use super::validate::{environment, load};
 use super::{Exit, log, usage};
-use crate::config::{self, Config, FileOptions, Input, InputKind, Output, Sources, TailFrom, TailOptions};
+use crate::config::{
+    self, Config, FileOptions, Input, InputKind, Listen, Output, Sources, TailFrom, TailOptions,
+};
 use crate::daemon::report::Report;
 use crate::daemon::{Daemon, StartError};
 use crate::engine::frame::Format;
@@ -62,9 +64,9 @@ pub struct Args {
     /// How long stopping may take, delivery included
     #[arg(long, value_name = "TIME", value_parser = config::parse_time)]
     pub shutdown_timeout: Option<Duration>,
-    /// Where to serve /health and /metrics; only `off` in this version
-    #[arg(long, value_name = "ADDR|off", value_parser = ["off"])]
-    pub listen: Option<String>,
+    /// Where to serve /health, /metrics and the page: 127.0.0.1:9599, unix:/path, or off
+    #[arg(long, value_name = "ADDR|off", value_parser = Listen::parse)]
+    pub listen: Option<Listen>,
     /// Finish what is there, deliver it, print the ledger, exit
     #[arg(long)]
     pub until_eof: bool,
@@ -230,6 +232,9 @@ fn apply(args: &Args, config: &mut Config) {
     config.until_eof |= args.until_eof;
     if let Some(dir) = &args.state {
         config.outbox.dir = Some(dir.clone());
+    }
+    if let Some(listen) = &args.listen {
+        config.status.listen = listen.clone();
     }
     if let Some(timeout) = args.shutdown_timeout {
         config.shutdown_timeout = timeout;

@@ -43,6 +43,8 @@ pub use crate::outbox::{Durability, WhenFull};
 pub use crate::output::file::Options as FileOptions;
 pub use crate::output::kafka::Listener as KafkaListener;
 use crate::output::{file, kafka};
+use crate::status;
+pub use crate::status::Listen;
 use crate::units::Bytes;
 
 /// Reads a time as the config and the flags write it: `10s`, `1m30s`, `250ms`.
@@ -85,6 +87,8 @@ pub struct Config {
     pub outputs: Vec<Output>,
     /// What must survive the process (`outbox`).
     pub outbox: Outbox,
+    /// What may be asked while it runs, and where (`status`).
+    pub status: status::Options,
     /// Who sends (`instance`).
     pub identity: Identity,
     /// How long stopping may take before what is undelivered is given up and named (`shutdown_timeout`).
@@ -104,6 +108,7 @@ impl Default for Config {
             memory_max: Bytes(48 << 20),
             outputs: Vec::new(),
             outbox: Outbox::default(),
+            status: status::Options::default(),
             identity: Identity::default(),
             // Two seconds less than the ten that Docker waits between SIGTERM and SIGKILL.
             shutdown_timeout: Duration::from_secs(8),
@@ -427,8 +432,7 @@ mod tests {
             Output::Blackhole,
         ];
         assert_eq!(config, want);
-        let not_yet = |key: &str| format!("`{key}` is not part of this version yet: it has no effect");
-        assert_eq!(warnings, [not_yet("status")]);
+        assert_eq!(warnings, [""; 0]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::clock;
 use super::feedback::{Feedback, Tell};
 use super::handoff::Giver;
+use super::publish;
 use super::reader::Reader;
 use super::stop::Stop;
 use super::wake::Wake;
@@ -22,6 +23,7 @@ use crate::engine::storm::window::ClosedBy;
 use crate::engine::{Engine, Source};
 use crate::input::docker_driver::follow::{Follow, Mode};
 use crate::outbox::Loss;
+use crate::status::board::{Board, Stage};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// The shortest time between two looks at the inputs.
@@ -69,6 +71,8 @@ pub struct DataThread {
     pub stop: Arc<Stop>,
     /// The books of the last balance, for everybody.
     pub published: Arc<Mutex<Ledger>>,
+    /// The same and more, for who asks from outside; and this thread's sign of life.
+    pub board: Arc<Board>,
     /// How much was read, for everybody.
     pub read: BytesRead,
     /// What is read is taken out of its FIFO only when it is committed: one epoch at a time, and as soon as it may be.
@@ -128,11 +132,15 @@ impl DataThread {
         let now = clock::now();
         let mut next_balance = now.arrival + BALANCE_EVERY;
         let mut cut = Cut::new(now.arrival, self.keeps);
+        // What an earlier process left is on the board before anybody can believe that there is nothing.
+        self.publish(now);
+        self.board.reach(Stage::Running);
         let closed_by = loop {
             if self.stop.is_requested() || cut.gone {
                 break ClosedBy::Shutdown;
             }
             let now = clock::now();
+            self.board.data.beat(now.arrival);
             self.listen(&mut cut, now);
             self.settle(&mut cut, now);
             let looked = self.look(now, &mut cut);
@@ -146,7 +154,9 @@ impl DataThread {
             }
             if next_balance <= now.arrival {
                 next_balance = now.arrival + BALANCE_EVERY;
-                self.balance();
+                self.balance(now);
+            } else if self.board.has_ask() {
+                self.publish(now);
             }
             if !looked.more {
                 let until = if cut.wanted { next_balance.min(cut.not_before) } else { next_balance };
@@ -229,7 +239,10 @@ impl DataThread {
         }
         (cut.wanted, cut.not_before) = (false, now.arrival + EPOCH_EVERY);
         if !epoch.is_empty() {
+            // Waiting for the output thread is no work of ours; it has a pulse of its own.
+            self.board.data.rest();
             cut.gone = self.giver.give(epoch).is_err();
+            self.board.data.beat(clock::now().arrival);
             (cut.given, cut.given_at) = (cut.given + 1, now.arrival);
         }
     }
@@ -280,6 +293,7 @@ impl DataThread {
             let is_late = cut.given_at + COMMIT_WAIT <= looked_at.arrival;
             until = if is_late { looked_at.arrival + LOOK_EVERY } else { cut.given_at + COMMIT_WAIT };
         }
+        self.board.data.rest();
         let woken = self.wake.wait(until.since(clock::now().arrival));
         if woken && !self.strict && !self.stop.is_requested() {
             let passed = clock::now().arrival.since(looked_at.arrival);
@@ -287,8 +301,8 @@ impl DataThread {
         }
     }
 
-    fn balance(&self) {
-        let ledger = self.intake.engine.ledger();
+    fn balance(&self, now: Now) {
+        let ledger = self.publish(now);
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         if ledger.conservation_error != 0 && published.conservation_error != ledger.conservation_error {
             tracing::error!(
@@ -299,16 +313,31 @@ impl DataThread {
         *published = ledger;
     }
 
+    /// Pins the books to the board, and the lists where somebody has asked for them.
+    fn publish(&self, now: Now) -> Ledger {
+        let engine = &self.intake.engine;
+        let ledger = engine.ledger();
+        let details = match self.board.take_ask() {
+            true => Arc::new(publish::details(engine, now)),
+            false => Arc::clone(&self.board.engine().details),
+        };
+        self.board.publish_engine(publish::engine(engine, &ledger, details, now));
+        ledger
+    }
+
     fn end(mut self, closed_by: ClosedBy, mut cut: Cut) -> DataEnd {
         self.stop.await_end();
+        self.board.reach(Stage::Stopping);
         self.listen(&mut cut, clock::now());
         // The last epoch goes behind the one that is on its way, and nothing is read any more.
         self.strict = false;
         while !self.intake.engine.finish_some(closed_by, clock::now()) {
+            self.board.data.beat(clock::now().arrival);
             self.cut_if_full(&mut cut, clock::now());
         }
         self.cut(&mut cut, clock::now());
-        self.balance();
+        self.balance(clock::now());
+        self.board.data.rest();
         let sources = self.readers.iter().map(Reader::sources).sum();
         let broken_inputs = self.readers.iter().filter_map(Reader::broken).map(str::to_owned).collect();
         DataEnd { ledger: self.intake.engine.ledger(), sources, broken_inputs }

@@ -12,12 +12,15 @@ use super::epoch::Epoch;
 use super::feedback::Feedback;
 use super::handoff::{Taken, Taker};
 use super::mend::Refusal;
+use super::publish;
 use super::retry::Retry;
 use super::ship::{Ship, ShipError, explain};
 use super::stop::Stop;
 use crate::engine::record::Batch;
 use crate::engine::storm::Pressure;
 use crate::output::{Output, Standing};
+use crate::status::board::Board;
+use crate::status::view::DeliveryView;
 use crate::units::{Lines, Monotonic};
 
 /// How often an output is looked after while no epoch comes.
@@ -30,6 +33,9 @@ const QUIET_LOOK: Duration = Duration::from_secs(1);
 const BUSY_LOOK: Duration = Duration::from_millis(20);
 /// The least time between two attempts to commit what the outbox refused.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the board is told how delivery stands: asking how full the outbox is costs a little.
+const PIN_EVERY: Duration = Duration::from_millis(500);
 
 /// What became of the records.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +112,8 @@ pub struct DeliverThread {
     pub stop: Arc<Stop>,
     /// How the output stands, for everybody.
     pub published: Arc<Mutex<Standing>>,
+    /// The same and more, for who asks from outside; and this thread's sign of life.
+    pub board: Arc<Board>,
 }
 
 /// The thread's own memory.
@@ -120,6 +128,8 @@ struct Work {
     /// The data thread has ended.
     ended: bool,
     flushed: bool,
+    /// When the board was told last.
+    pinned_at: Monotonic,
     end: DeliverEnd,
 }
 
@@ -134,6 +144,7 @@ impl DeliverThread {
             given_up: false,
             ended: false,
             flushed: false,
+            pinned_at: Monotonic::default(),
             end: DeliverEnd::default(),
         };
         loop {
@@ -155,6 +166,7 @@ impl DeliverThread {
     fn turn(&mut self, work: &mut Work) -> Result<bool, ShipError> {
         self.take_epoch(work)?;
         let now = clock::now();
+        self.board.output.beat(now.arrival);
         if let Some(epoch) = work.refused.take_if(|_| work.committing.is_due(now.arrival)) {
             self.commit(epoch, work);
         }
@@ -164,7 +176,7 @@ impl DeliverThread {
         let moved = self.ship.feed(now)?;
         self.ship.tend(now);
         self.relieve();
-        self.publish(work);
+        self.publish(work, now.arrival);
         let waits = self.ship.waits() || work.refused.is_some();
         let &Standing { acked_records, in_flight_records, .. } = self.ship.standing();
         if !waits && !work.ended {
@@ -188,6 +200,7 @@ impl DeliverThread {
         }
         if !moved {
             let no_epoch_may_come = work.ended || work.refused.is_some() || !self.ship.takes();
+            self.board.output.rest();
             self.ship.wait(if no_epoch_may_come { IDLE_LOOK } else { BUSY_LOOK });
         }
         Ok(true)
@@ -198,8 +211,10 @@ impl DeliverThread {
         if work.ended || work.refused.is_some() || !self.ship.takes() {
             return Ok(());
         }
+        self.board.output.rest();
         match self.taker.take(self.pause()) {
             Taken::Epoch(mut epoch) => {
+                self.board.output.beat(clock::now().arrival);
                 self.ship.pack(&mut epoch)?;
                 self.commit(epoch, work);
             }
@@ -268,9 +283,13 @@ impl DeliverThread {
         }
     }
 
-    fn publish(&self, work: &Work) {
+    fn publish(&mut self, work: &mut Work, now: Monotonic) {
         let mut standing = self.ship.standing().clone();
         standing.trouble = standing.trouble.or_else(|| work.committing.trouble().map(str::to_owned));
+        if work.pinned_at + PIN_EVERY <= now {
+            work.pinned_at = now;
+            self.board.publish_delivery(publish::delivery(&mut self.ship, &standing));
+        }
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
 
@@ -295,6 +314,9 @@ impl DeliverThread {
             Output::Kafka(kafka) => kafka.close(Duration::ZERO),
             other => other.standing(),
         };
+        let outbox = self.board.delivery().outbox;
+        self.board.publish_delivery(DeliveryView { outbox, ..publish::delivered(&end.standing) });
+        self.board.output.rest();
         match store {
             Some(mut store) => {
                 let acked = bounds.settled(end.standing.acked_upto);

@@ -18,6 +18,7 @@ pub mod epoch;
 pub mod feedback;
 pub mod handoff;
 mod mend;
+mod publish;
 pub mod reader;
 mod refused;
 pub mod report;
@@ -36,6 +37,9 @@ use std::thread::{self, JoinHandle};
 use crate::config::Config;
 use crate::engine::ledger::Ledger;
 pub use crate::output::Standing;
+use crate::status::board::{About, Board, Stage};
+use crate::status::push::Pusher;
+use crate::status::server::Server;
 use crate::units::Monotonic;
 
 pub use self::data::BytesRead;
@@ -53,6 +57,11 @@ pub struct Daemon {
     ledger: Arc<Mutex<Ledger>>,
     standing: Arc<Mutex<Standing>>,
     read: BytesRead,
+    board: Arc<Board>,
+    /// Pushes once more when the threads have ended.
+    pusher: Option<Pusher>,
+    /// Ends last.
+    server: Option<Server>,
     data: JoinHandle<DataEnd>,
     deliver: JoinHandle<DeliverEnd>,
     started: Monotonic,
@@ -90,8 +99,17 @@ impl Daemon {
         if worker.is_none() && start::inputs_end(config) {
             stop.await_end();
         }
-        let (data, deliver) = start::threads(config, &wake, &stop, worker)?;
+        let board = Arc::new(board(config, &wake));
+        // Before the outbox is opened, which may take seconds: until then it is alive and not ready.
+        let server = Server::start(&config.status, &board, clock::now)?;
+        let (data, deliver) = start::threads(config, &board, &wake, &stop, worker)?;
+        let pusher = config.status.pushgateway.as_ref();
+        let pusher = pusher.map(|options| Pusher::start(options, &board, clock::now)).transpose();
+        let pusher = pusher.map_err(|source| StartError::System { action: "start a thread", source })?;
         Ok(Daemon {
+            board,
+            pusher,
+            server,
             stop,
             ledger: Arc::clone(&data.published),
             standing: Arc::clone(&deliver.published),
@@ -108,6 +126,7 @@ impl Daemon {
 
     /// Asks the threads to end, within the config's time. False when that was asked before.
     pub fn stop(&self) -> bool {
+        self.board.reach(Stage::Stopping);
         self.stop.request(clock::now().arrival)
     }
 
@@ -131,9 +150,24 @@ impl Daemon {
         // With `panic = "abort"` a thread that panicked takes the process along, so there is always an end to join.
         let DataEnd { ledger, sources, broken_inputs } = self.data.join().unwrap_or_default();
         let delivery = self.deliver.join().unwrap_or_default();
+        drop(self.pusher);
+        drop(self.server);
         let seconds = clock::now().arrival.since(self.started).as_secs_f64();
         Report { ledger, delivery, sources, broken_inputs, seconds }
     }
+}
+
+fn board(config: &Config, wake: &Arc<Wake>) -> Board {
+    let wake = Arc::clone(wake);
+    let identity = &config.identity;
+    let about = About {
+        version: env!("CARGO_PKG_VERSION"),
+        instance: identity.instance.clone(),
+        node: identity.node.clone(),
+        service: identity.service.clone(),
+        started: clock::now(),
+    };
+    Board::new(about, move || wake.raise())
 }
 
 fn spawn<T: Send + 'static>(

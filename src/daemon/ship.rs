@@ -17,9 +17,9 @@ use super::mend::{Mend, Refusal};
 use super::refused::{Answer, Refused};
 use super::retry::Retry;
 use crate::engine::record::{Batch, Encoding, Lost, Reason};
-use crate::outbox::{self, Loss, Store, StoreError, Unsent};
+use crate::outbox::{self, Loss, Store, StoreError, Unsent, Waiting};
 use crate::output::{Detour, Output, OutputError, Standing};
-use crate::units::{Lines, Monotonic, Now};
+use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// How far the ack cursor on disk may lag when no epoch carries it (delivery.md R4).
 const ACK_EVERY: Duration = Duration::from_secs(1);
@@ -424,6 +424,12 @@ impl Ship {
         let store = self.store.as_mut()?;
         let used = store.used().ok()?;
         Some(used.0 as f64 / store.payload_max().0.max(1) as f64)
+    }
+
+    /// What the outbox holds: bytes in use, bytes at which it is full, and what waits; `None` where there is none.
+    pub fn outbox(&mut self) -> Option<(Bytes, Bytes, Waiting)> {
+        let store = self.store.as_mut()?;
+        Some((store.used().ok()?, store.payload_max(), store.waiting()))
     }
 
     /// Pushes out what lingers in the output.

@@ -22,6 +22,8 @@ use crate::input::stdin::Stdin;
 use crate::input::tail::{self, Tail, TailError};
 use crate::outbox::{self, OpenError, Recovered, Store, WhenFull};
 use crate::output::{Output, OutputError, Standing, blackhole, console, file, kafka};
+use crate::status::board::Board;
+use crate::status::server::StatusError;
 use crate::units::{Bytes, Now};
 
 /// Why the daemon could not start.
@@ -55,6 +57,9 @@ pub enum StartError {
     /// Nobody says where to keep state, and this user has no home.
     #[error("there is no place for the outbox: name a state directory with --state")]
     NoStateDir,
+    /// The status cannot be served where it was asked for.
+    #[error(transparent)]
+    Status(#[from] StatusError),
     /// The system has no randomness or no threads left.
     #[error("cannot {action}")]
     System {
@@ -68,6 +73,7 @@ pub enum StartError {
 /// Both threads, ready to run.
 pub(super) fn threads(
     config: &Config,
+    board: &Arc<Board>,
     wake: &Arc<Wake>,
     stop: &Arc<Stop>,
     worker: Option<Worker>,
@@ -113,6 +119,7 @@ pub(super) fn threads(
         wake: Arc::clone(wake),
         stop: Arc::clone(stop),
         published: Arc::new(Mutex::new(Ledger::default())),
+        board: Arc::clone(board),
         read: BytesRead::default(),
         strict,
     };
@@ -124,6 +131,7 @@ pub(super) fn threads(
         dir,
         stop: Arc::clone(stop),
         published: Arc::new(Mutex::new(Standing::default())),
+        board: Arc::clone(board),
     };
     Ok((data, deliver))
 }

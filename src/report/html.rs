@@ -9,7 +9,7 @@ use super::draft::{Draft, Event, moved_sentence};
 use super::text::rate;
 use super::{chart, date_time, duration, lines, share, short_time};
 use crate::engine::chronicle::story::{LoopStory, Story, Template};
-use crate::terminal::visible;
+use crate::terminal::Escaped;
 use crate::units::Lines;
 use crate::units::grouped;
 
@@ -26,30 +26,6 @@ pub struct Html<'a> {
 
 /// Rows of a table; how many more there are is said.
 const ROWS: usize = 20;
-
-/// Text in HTML.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (index, line) in self.0.lines().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            for letter in visible(line).chars() {
-                match letter {
-                    '&' => f.write_str("&amp;")?,
-                    '<' => f.write_str("&lt;")?,
-                    '>' => f.write_str("&gt;")?,
-                    '"' => f.write_str("&quot;")?,
-                    '\'' => f.write_str("&#39;")?,
-                    _ => write!(f, "{letter}")?,
-                }
-            }
-        }
-        Ok(())
-    }
-}
 
 impl Display for Html<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

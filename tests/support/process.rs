@@ -45,6 +45,10 @@ pub(crate) fn squall<'a>(folder: &Path, args: impl IntoIterator<Item = &'a str>)
     if remembers(&args) {
         command.args(["--state", "state"]);
     }
+    // All of them would want the same port.
+    if args.first() == Some(&"run") && !args.contains(&"--listen") {
+        command.args(["--listen", "off"]);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

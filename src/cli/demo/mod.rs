@@ -21,7 +21,7 @@ use self::writer::{Pace, Writer, Written};
 use super::destination::Destination;
 use super::run::send_to;
 use super::{Exit, log};
-use crate::config::{self, Config, Input, InputKind, Sources, TailFrom, TailOptions};
+use crate::config::{self, Config, Input, InputKind, Listen, Sources, TailFrom, TailOptions};
 use crate::corpus::incident;
 use crate::daemon::Daemon;
 use crate::daemon::report::Report;
@@ -119,6 +119,7 @@ fn config(folder: &Path, destination: Destination, json: bool) -> anyhow::Result
     send_to(&destination, json, &mut config);
     // A demonstration leaves nothing behind, and must not meet the sidecar of this machine.
     config.outbox.dir = Some(folder.join("state"));
+    config.status.listen = Listen::Off;
     Ok(config)
 }
 

@@ -11,6 +11,7 @@ mod loops;
 mod multiline;
 mod output;
 mod redact;
+mod status;
 
 use std::time::Duration;
 
@@ -42,10 +43,9 @@ pub(super) const KNOWN: [&str; 14] = [
     "notify",
 ];
 
-const LATER: [Later; 4] = [
+const LATER: [Later; 3] = [
     later("driver", "{ enabled: false, socket: /run/docker/plugins/squall.sock }"),
     later("retention", "{}"),
-    later("status", "{ listen: 127.0.0.1:9599, token_file: null }"),
     later("notify", "{}"),
 ];
 const BUDGET_LATER: [Later; 2] = [later("bytes_per_second", "null"), later("lines_per_second", "null")];
@@ -88,6 +88,7 @@ pub(super) fn check(root: &Node, environment: &Environment, findings: &mut Findi
     config.loops = loops::check(&keys, findings);
     config.alerts = alerts::check(&keys, environment, findings);
     config.memory_max = check_budget(&keys, config.memory_max, findings);
+    config.status = status::check(&keys, findings);
     config.outbox = check_outbox(&keys, findings);
     config.identity = identity::check(keys.some("instance"), environment, findings);
     let timeout = config.shutdown_timeout;
@@ -452,8 +453,6 @@ error: `storm.quiet` must be a time, not `5`
         }
         check("driver: {enabled: true}", 1, 0);
         check("driver: {enabled: false, socket: /elsewhere}", 0, 0);
-        check("status: {listen: off}", 0, 0);
-        check("status: {listen: 0.0.0.0:9599}", 1, 0);
         check("alerts: {groups: [{name: x}]}", 1, 0);
         check("line: {redact: []}", 0, 0);
         check("line: {redact: [x]}", 1, 0);
