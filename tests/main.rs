@@ -11,6 +11,7 @@
 //! | `daemon` | the real program while it runs: rotation, signals, memory |
 //! | `docker` | the logging driver under a real Docker engine |
 //! | `rig` | lines that say who they are, and the judge of what arrives; used by `broker` |
+//! | `status` | what may be asked while it runs: endpoints, metrics, Prometheus, abuse |
 //! | `support` | nothing of squall; what the other modules stand on, tested in place |
 
 mod broker;
@@ -21,5 +22,7 @@ mod driver;
 mod fuzz;
 mod golden;
 mod rig;
+mod status;
+
 mod support;
 mod tidy;

@@ -183,11 +183,7 @@ mod tests {
         pulse.rest();
         assert_eq!(pulse.stuck_for(second(1_000)), None, "it waits");
         pulse.beat(Monotonic(0));
-        assert_eq!(
-            pulse.stuck_for(second(31)),
-            Some(Duration::from_secs(31)),
-            "the clock's zero is a time too"
-        );
+        assert!(pulse.stuck_for(second(31)).is_some(), "the clock's zero is a time too");
     }
 
     #[test]

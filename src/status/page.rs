@@ -262,7 +262,7 @@ mod tests {
         board.publish_delivery(DeliveryView { trouble: Some(evil), ..DeliveryView::default() });
         let page = Page { board: &board, view: &view, now }.to_string();
         assert!(!page.contains("<script") && !page.contains('\u{202e}'), "{page}");
-        assert_eq!(page.matches("&lt;script&gt;").count(), 12, "{page}");
+        assert_eq!(page.matches("&lt;script&gt;").count(), 13, "{page}");
         assert!(page.contains("1970-01-01 00:00:00"));
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod broker;
 pub(crate) mod certificates;
 pub(crate) mod disk;
 pub(crate) mod fuse;
+pub(crate) mod http;
 pub(crate) mod incident;
 pub(crate) mod process;
 pub(crate) mod proxy;

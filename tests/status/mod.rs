@@ -1,0 +1,13 @@
+//! What may be asked of squall while it runs.
+//!
+//! | module | what it tests |
+//! |---|---|
+//! | `answers` | each endpoint, who may see what, the books in each scrape |
+//! | `abuse` | clients that hang, shout or never stop (faults.md 84) |
+//! | `prometheus` | promtool, a real Prometheus, a real Pushgateway |
+//! | `served` | squall with its status served somewhere |
+
+mod abuse;
+mod answers;
+mod prometheus;
+mod served;
