@@ -24,6 +24,7 @@ use crate::engine::{Engine, Source};
 use crate::input::docker_driver::follow::{Follow, Mode};
 use crate::outbox::Loss;
 use crate::status::board::{Board, Stage};
+use crate::status::view::EngineView;
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// The shortest time between two looks at the inputs.
@@ -301,7 +302,7 @@ impl DataThread {
         }
     }
 
-    fn balance(&self, now: Now) {
+    fn balance(&mut self, now: Now) {
         let ledger = self.publish(now);
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         if ledger.conservation_error != 0 && published.conservation_error != ledger.conservation_error {
@@ -313,15 +314,21 @@ impl DataThread {
         *published = ledger;
     }
 
-    /// Pins the books to the board, and the lists where somebody has asked for them.
-    fn publish(&self, now: Now) -> Ledger {
+    /// Pins the books to the board, and the lists where somebody has asked for them. Does before what somebody has ordered.
+    fn publish(&mut self, now: Now) -> Ledger {
+        let (number, order) = self.board.take_order();
+        if let Some(order) = order {
+            publish::carry_out(order, &mut self.intake.engine, now);
+            self.intake.touched = true;
+        }
         let engine = &self.intake.engine;
         let ledger = engine.ledger();
         let details = match self.board.take_ask() {
             true => Arc::new(publish::details(engine, now)),
             false => Arc::clone(&self.board.engine().details),
         };
-        self.board.publish_engine(publish::engine(engine, &ledger, details, now));
+        let view = publish::engine(engine, &ledger, details, now);
+        self.board.publish_engine(EngineView { orders: number, ..view });
         ledger
     }
 

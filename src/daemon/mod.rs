@@ -34,9 +34,10 @@ pub mod wake;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::config::Config;
+use crate::config::{Config, parse_time};
 use crate::engine::ledger::Ledger;
 pub use crate::output::Standing;
+use crate::status::Tools;
 use crate::status::board::{About, Board, Stage};
 use crate::status::push::Pusher;
 use crate::status::server::Server;
@@ -101,7 +102,7 @@ impl Daemon {
         }
         let board = Arc::new(board(config, &wake));
         // Before the outbox is opened, which may take seconds: until then it is alive and not ready.
-        let server = Server::start(&config.status, &board, clock::now)?;
+        let server = Server::start(&config.status, &board, Tools { clock: clock::now, parse_time })?;
         let (data, deliver) = start::threads(config, &board, &wake, &stop, worker)?;
         let pusher = config.status.pushgateway.as_ref();
         let pusher = pusher.map(|options| Pusher::start(options, &board, clock::now)).transpose();

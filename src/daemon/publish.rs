@@ -6,10 +6,12 @@ use super::ship::Ship;
 use crate::engine::alert::Episode;
 use crate::engine::cycle::LoopView;
 use crate::engine::ledger::Ledger;
+use crate::engine::storm::throttle::LimitOrder;
 use crate::engine::{Engine, StormView};
 use crate::output::Standing;
 use crate::status::view::{
-    Active, Alert, Books, DeliveryView, Details, EngineView, Loop, OutboxView, SHOWN_MAX, Storm,
+    Active, Alert, Books, DeliveryView, Details, EngineView, LimitView, Loop, Order, OutboxView, SHOWN_MAX,
+    Storm,
 };
 use crate::units::{Lines, Now};
 
@@ -24,7 +26,28 @@ pub(super) fn engine(engine: &Engine, ledger: &Ledger, details: Arc<Details>, no
         loops: activity.loops,
         alerts: activity.alerts,
     };
-    EngineView { at: now, books: books(ledger), active, details }
+    let limit = engine.limit(now).map(|limit| LimitView {
+        ordered: limit.order.per_second,
+        burst: limit.order.burst,
+        per_second: limit.per_second,
+        is_returning: limit.is_returning,
+        left: limit.left,
+        held: limit.held,
+    });
+    EngineView { at: now, books: books(ledger), active, limit, details, orders: 0 }
+}
+
+/// Does what somebody wants of the emergency limit.
+pub(super) fn carry_out(order: Order, engine: &mut Engine, now: Now) {
+    match order {
+        Order::Limit { per_second, burst, span } => {
+            engine.set_limit(LimitOrder { per_second, burst, span }, now)
+        }
+        Order::Lift => {
+            // Where there is none, that is what was wanted.
+            engine.lift_limit(now);
+        }
+    }
 }
 
 /// The lists, anew.
@@ -68,6 +91,7 @@ fn books(ledger: &Ledger) -> Books {
         templates: ledger.templates,
         loops: ledger.loops,
         alerts: ledger.alerts,
+        limited: ledger.lines_limited,
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Ledger {
     pub lines_noticed: Lines,
     /// The same by their reasons; less in sum where an earlier version of this program has not kept them.
     pub noticed: Noticed,
+    /// Lines that emergency limits have held back. They are among the summarised and the open ones.
+    pub lines_limited: Lines,
     /// Folded lines in windows that are still open.
     pub lines_open: Lines,
     /// Begun lines whose end has not come yet.

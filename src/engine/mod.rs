@@ -29,6 +29,7 @@ use self::alert::Episode;
 use self::chronicle::story::Story;
 use self::chunk::{Chunk, OriginId};
 use self::core::Core;
+pub use self::core::limit::LimitView;
 pub use self::core::overview::{Activity, StormView};
 pub use self::core::{Clock, Options};
 use self::cycle::{FromStart, LoopView};
@@ -44,6 +45,7 @@ use self::origin::{
 use self::record::{Batch, Lost, Notice, Reason};
 use self::state::{Changes, Refill};
 use self::storm::Pressure;
+use self::storm::throttle::LimitOrder;
 use self::storm::window::ClosedBy;
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
@@ -256,6 +258,22 @@ impl Engine {
     /// Gives up detail while records find no room, or no longer. Windows that are open stay open.
     pub fn set_pressure(&mut self, pressure: Pressure) {
         self.core.set_pressure(pressure);
+    }
+
+    /// Lets no more lines pass word for word than this, from now on, for a time; what is held back is folded. Lines of new
+    /// templates, with new values, and of streams that are never folded pass all the same.
+    pub fn set_limit(&mut self, order: LimitOrder, now: Now) {
+        self.core.set_limit(order, now);
+    }
+
+    /// Begins the return of the limit before its time; ends it at once where it returns already. False where there is none.
+    pub fn lift_limit(&mut self, now: Now) -> bool {
+        self.core.lift_limit(now)
+    }
+
+    /// The limit, where there is one.
+    pub fn limit(&self, now: Now) -> Option<LimitView> {
+        self.core.limit_view(now)
     }
 
     /// What stands for the time of arrival under [`Clock::Log`].

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 
 use super::ledger::{Account, Noticed};
+use super::storm::throttle::KeptLimit;
 use super::template::mask::TemplateId;
 use crate::units::{Lines, Timestamp};
 
@@ -119,6 +120,10 @@ pub struct Totals {
     pub past: Account,
     /// The lines that all notices stand for, by their reasons.
     pub noticed: Noticed,
+    /// The lines that emergency limits have held back.
+    pub limited: Lines,
+    /// The emergency limit, where there is one.
+    pub limit: KeptLimit,
     /// Bytes read from the inputs.
     pub bytes_in: u64,
     /// Bytes of records, encoded.

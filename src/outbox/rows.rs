@@ -16,6 +16,7 @@ use crate::engine::record::LaneId;
 use crate::engine::state::{
     AlertKey, AlertState, Block, Changes, EpisodeKey, EpisodeState, FileId, Position, StreamState, Totals,
 };
+use crate::engine::storm::throttle::KeptLimit;
 use crate::engine::template::mask::TemplateId;
 use crate::units::{Lines, Timestamp};
 
@@ -241,6 +242,12 @@ pub(super) fn read_changes(connection: &Connection) -> Result<Changes, RowError>
                 ALERTS => changes.totals.alerts = count,
                 NOTICED_NOVELTY => changes.totals.noticed.novelty_flood = Lines(count),
                 NOTICED_SHED => changes.totals.noticed.shed = Lines(count),
+                LIMITED => changes.totals.limited = Lines(count),
+                LIMIT_PER_SECOND => changes.totals.limit.per_second = count,
+                LIMIT_BURST => changes.totals.limit.burst = count,
+                LIMIT_RATE => changes.totals.limit.rate = count,
+                LIMIT_NEXT => changes.totals.limit.next = count,
+                LIMIT_RETURNING => changes.totals.limit.returning = count,
                 NOTICED_DAMAGED => changes.totals.noticed.store_damaged = Lines(count),
                 _ => {}
             }
@@ -394,7 +401,14 @@ fn write_totals(connection: &Connection, totals: &Totals) -> rusqlite::Result<()
     ];
     let sql = "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     put(connection, sql, &columns)?;
+    let KeptLimit { per_second, burst, rate, next, returning } = totals.limit;
     let tallies = [
+        (LIMITED, totals.limited.0),
+        (LIMIT_PER_SECOND, per_second),
+        (LIMIT_BURST, burst),
+        (LIMIT_RATE, rate),
+        (LIMIT_NEXT, next),
+        (LIMIT_RETURNING, returning),
         (LOOPS, totals.loops),
         (ALERTS, totals.alerts),
         (NOTICED_NOVELTY, totals.noticed.novelty_flood.0),
@@ -411,6 +425,12 @@ fn write_totals(connection: &Connection, totals: &Totals) -> rusqlite::Result<()
 /// The names of the counts in the table `tally`.
 const LOOPS: &str = "loops";
 const ALERTS: &str = "alerts";
+const LIMITED: &str = "limited";
+const LIMIT_PER_SECOND: &str = "limit_per_second";
+const LIMIT_BURST: &str = "limit_burst";
+const LIMIT_RATE: &str = "limit_rate";
+const LIMIT_NEXT: &str = "limit_next";
+const LIMIT_RETURNING: &str = "limit_returning";
 const NOTICED_NOVELTY: &str = "noticed_novelty_flood";
 const NOTICED_SHED: &str = "noticed_shed";
 const NOTICED_DAMAGED: &str = "noticed_store_damaged";

@@ -3,13 +3,13 @@
 //! Invariant: nobody who writes here waits for somebody who reads, and reading `/health` takes no lock.
 //! What is costly to make (the lists) is made only when it is asked for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::view::{DeliveryView, Details, EngineView};
+use super::view::{DeliveryView, Details, EngineView, Order};
 use crate::units::{Monotonic, Now};
 
 /// Who runs, and since when: what does not change.
@@ -35,6 +35,8 @@ pub struct Board {
     delivery: watch::Sender<Arc<DeliveryView>>,
     /// Somebody wants new lists.
     asked: AtomicBool,
+    /// What is to be done about the limit, with its number; a newer order takes the place of one that nobody has seen.
+    order: Mutex<(u64, Option<Order>)>,
     /// Wakes the data thread.
     wake: Box<dyn Fn() + Send + Sync>,
     /// The data thread's.
@@ -63,6 +65,7 @@ impl Board {
             engine: watch::Sender::default(),
             delivery: watch::Sender::default(),
             asked: AtomicBool::new(false),
+            order: Mutex::default(),
             wake: Box::new(wake),
             data: Pulse::default(),
             output: Pulse::default(),
@@ -105,9 +108,31 @@ impl Board {
         Arc::clone(&self.delivery.borrow())
     }
 
-    /// Whether somebody waits for new lists.
+    /// Whether somebody waits for new lists, or has an order.
     pub fn has_ask(&self) -> bool {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// The order that is to be carried out, and its number, which the next [`publish_engine`](Self::publish_engine) is to
+    /// give back.
+    pub fn take_order(&self) -> (u64, Option<Order>) {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        (order.0, order.1.take())
+    }
+
+    /// Has an order carried out. The view in which it is, or `None` where the data thread is too busy: it will be later.
+    pub async fn order(&self, order: Order) -> Option<Arc<EngineView>> {
+        let number = {
+            let mut place = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+            *place = (place.0 + 1, Some(order));
+            place.0
+        };
+        self.asked.store(true, Ordering::Release);
+        (self.wake)();
+        let mut views = self.engine.subscribe();
+        let done = views.wait_for(|view| view.orders >= number);
+        let view = tokio::time::timeout(ORDER_WAIT_MAX, done).await.ok()?.ok()?;
+        Some(Arc::clone(&view))
     }
 
     /// The same, answered with the next [`publish_engine`](Self::publish_engine).
@@ -137,6 +162,9 @@ impl Board {
 const DETAILS_AGE_MAX: Duration = Duration::from_secs(1);
 /// How long new lists are waited for.
 const DETAILS_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// How long an order is waited for.
+const ORDER_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The sign of life of a thread: since when it has been busy with the same thing.
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@
 pub mod board;
 pub mod guard;
 pub mod health;
+mod limits;
 pub mod metrics;
 mod page;
 pub mod push;
@@ -20,6 +21,7 @@ pub mod view;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::units::Now;
 
@@ -87,6 +89,15 @@ impl fmt::Display for Listen {
 
 /// Reads the clock, which only the daemon may.
 pub type Clock = fn() -> Now;
+
+/// What the server cannot do by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Tools {
+    /// Reads the clock.
+    pub clock: Clock,
+    /// Reads a time as the config writes it, `10m`; or says what to write instead.
+    pub parse_time: fn(&str) -> Result<Duration, String>,
+}
 
 #[cfg(test)]
 mod tests {

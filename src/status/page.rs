@@ -57,6 +57,15 @@ impl Page<'_> {
     }
 
     fn standing(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(limit) = &self.view.limit {
+            let (rate, held) = (limit.per_second, grouped(limit.held.0));
+            let state = if limit.is_returning { "returning" } else { "emergency limit" };
+            let left = span(limit.left.as_secs());
+            write!(
+                f,
+                "<p><span class=\"warn\">{state}</span> {rate} lines a second, {left} left, {held} lines held back</p>"
+            )?;
+        }
         let readiness = readiness(self.board, self.now.arrival);
         if readiness.reasons.is_empty() && readiness.notes.is_empty() {
             return f.write_str("<p><span class=\"good\">ready</span></p>");

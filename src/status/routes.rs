@@ -1,6 +1,7 @@
 //! Which path says what.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,7 +21,7 @@ use super::guard::{Peer, TokenFile, may_see_logs};
 use super::health::{readiness, stuck};
 use super::metrics::{Format, metrics};
 use super::page::{self, Page};
-use super::show;
+use super::{limits, show};
 
 /// What answers are made of.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub(super) struct Context {
     pub(super) board: Arc<Board>,
     pub(super) clock: Clock,
     pub(super) token: Option<TokenFile>,
+    pub(super) parse_time: fn(&str) -> Result<Duration, String>,
 }
 
 /// All paths.
@@ -47,8 +49,10 @@ pub(super) fn routes(context: Context) -> Router {
         .route("/api/v1/loops", get(loops))
         .route("/api/v1/alerts", get(alerts))
         .route_layer(from_fn_with_state(context.clone(), guard));
-    open.merge(guarded)
-        .fallback(async || answer(StatusCode::NOT_FOUND, &json!({"error": "there is nothing here"})))
+    let all = open.merge(guarded);
+    // Without a token nobody may, so there is nothing to be found either.
+    let all = if context.token.is_some() { all.merge(limits::routes()) } else { all };
+    all.fallback(async || answer(StatusCode::NOT_FOUND, &json!({"error": "there is nothing here"})))
         .method_not_allowed_fallback(async || {
             answer(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": "this can only be read (GET)"}))
         })

@@ -27,7 +27,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::board::Board;
 use super::guard::{Peer, TokenFile};
 use super::routes::{Context, routes};
-use super::{Clock, DEFAULT, Listen, Options};
+use super::{DEFAULT, Listen, Options, Tools};
 
 /// Connections that are open at once.
 pub const CONNECTIONS_MAX: usize = 100;
@@ -79,7 +79,7 @@ impl Server {
     ///
     /// # Errors
     /// When the place that was asked for cannot be used, or the token.
-    pub fn start(options: &Options, board: &Arc<Board>, clock: Clock) -> Result<Option<Server>, StatusError> {
+    pub fn start(options: &Options, board: &Arc<Board>, tools: Tools) -> Result<Option<Server>, StatusError> {
         let token = match &options.token_file {
             None => None,
             Some(path) => {
@@ -88,7 +88,12 @@ impl Server {
             }
         };
         let Some(listener) = listen(&options.listen)? else { return Ok(None) };
-        let router = routes(Context { board: Arc::clone(board), clock, token });
+        let router = routes(Context {
+            board: Arc::clone(board),
+            clock: tools.clock,
+            token,
+            parse_time: tools.parse_time,
+        });
         let (end, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StatusError::System)?;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::board::{Board, Stage};
 use super::health::{Remark, Stuck, readiness, stuck};
-use super::view::{Alert, Books, DeliveryView, EngineView, Loop, Storm};
+use super::view::{Alert, Books, DeliveryView, EngineView, LimitView, Loop, Storm};
 use crate::units::{Now, Timestamp};
 
 /// `/health`: one thread's name at most.
@@ -57,9 +57,23 @@ pub(super) fn status(board: &Board, now: Now) -> Value {
             "loops": active.loops,
             "alerts": active.alerts,
         },
+        "limit": limit(engine.limit.as_ref()),
         "delivery": delivery(&board.delivery(), now),
         "ledger": books(&engine.books),
         "age_seconds": seconds(now, engine.at),
+    })
+}
+
+/// The emergency limit; `null` where there is none.
+pub(super) fn limit(limit: Option<&LimitView>) -> Value {
+    let Some(limit) = limit else { return Value::Null };
+    json!({
+        "lines_per_second": limit.ordered,
+        "burst": limit.burst,
+        "state": if limit.is_returning { "returning" } else { "limiting" },
+        "lines_per_second_now": limit.per_second,
+        "next_in_seconds": limit.left.as_secs(),
+        "lines_held_back": limit.held.0,
     })
 }
 
@@ -147,6 +161,7 @@ fn books(books: &Books) -> Value {
         "lines_summarised": books.summarised.0,
         "lines_noticed": dropped.values().filter_map(Value::as_u64).sum::<u64>(),
         "lines_noticed_by_reason": dropped,
+        "lines_limited": books.limited.0,
         "lines_open": books.open.0,
         "lines_partial": books.partial.0,
         "records_out": books.records,

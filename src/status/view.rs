@@ -44,6 +44,8 @@ pub struct Books {
     pub loops: u64,
     /// Alerts that ever fired.
     pub alerts: u64,
+    /// Lines that emergency limits have held back; among the summarised and the open ones.
+    pub limited: Lines,
 }
 
 impl Books {
@@ -79,8 +81,45 @@ pub struct EngineView {
     pub books: Books,
     /// What is open.
     pub active: Active,
+    /// The emergency limit, where there is one.
+    pub limit: Option<LimitView>,
+    /// Orders that have been carried out.
+    pub orders: u64,
     /// Lists of it, which may be older.
     pub details: Arc<Details>,
+}
+
+/// An emergency limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LimitView {
+    /// Lines a second, as ordered.
+    pub ordered: u32,
+    /// Lines at once, as ordered.
+    pub burst: u32,
+    /// Lines a second that may pass now.
+    pub per_second: f64,
+    /// Whether its time is over, and it returns.
+    pub is_returning: bool,
+    /// Until the return begins, or its next step.
+    pub left: Duration,
+    /// Lines that it has held back.
+    pub held: Lines,
+}
+
+/// What somebody wants of the emergency limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// No more lines than these, for a time.
+    Limit {
+        /// Lines a second.
+        per_second: u32,
+        /// Lines at once.
+        burst: u32,
+        /// For how long.
+        span: Duration,
+    },
+    /// No limit any more: gently, or at once where that has begun.
+    Lift,
 }
 
 /// What is listed. Made only for those who look.

@@ -14,6 +14,7 @@
 //! | `topics` | topics that streams have for themselves |
 //! | `trouble` | wrong address, missing topic, a broker that stands still, a stop under load |
 //! | `mix` | all of that at once |
+//! | `ready` | what the endpoints say while Kafka is away |
 //! | `recipe` | `squall consume` |
 //! | `stage` | one log, one state directory, one topic, one verifier |
 //! | `sidecar` | squall as a process |
@@ -28,6 +29,7 @@ mod incident;
 mod kill;
 mod limits;
 mod mix;
+mod ready;
 mod recipe;
 mod sidecar;
 mod stage;

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `answers` | each endpoint, who may see what, the books in each scrape |
 //! | `abuse` | clients that hang, shout or never stop (faults.md 84) |
+//! | `limit` | the emergency limit over the API |
 //! | `prometheus` | promtool, a real Prometheus, a real Pushgateway |
 //! | `served` | squall with its status served somewhere |
 
 mod abuse;
 mod answers;
+mod limit;
 mod prometheus;
 mod served;

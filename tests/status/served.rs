@@ -35,6 +35,11 @@ impl Served {
         Served { running, address, folder }
     }
 
+    /// The process, and the folder that it works in.
+    pub(super) fn into_parts(self) -> (TempDir, Running) {
+        (self.folder, self.running)
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

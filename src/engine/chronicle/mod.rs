@@ -343,6 +343,7 @@ mod tests {
         let summary = Summary {
             episode,
             window: Some(episode),
+            limited: Lines(0),
             count: Lines(count),
             total: Lines(count + 5),
             first: at(seconds[0]),

@@ -31,6 +31,7 @@ impl Core {
             loops: self.loops.ever(),
             alerts: self.alerts.ever(),
             noticed: self.noticed,
+            lines_limited: self.lines_limited(),
             ..Ledger::default()
         };
         ledger.add(self.past, Lines(0));

@@ -118,6 +118,8 @@ impl Core {
         self.alerts.hand_out(now, &mut changes.alerts, &mut changes.alerts_gone);
         let totals = &mut changes.totals;
         (totals.past, totals.noticed) = (self.past, self.noticed);
+        totals.limited = self.lines_limited();
+        totals.limit = self.storms.throttle.as_ref().map(|throttle| throttle.kept(now)).unwrap_or_default();
         totals.bytes_out = self.encoder.bytes_out().0;
         totals.next_seq = self.encoder.next_seq();
         (totals.summaries, totals.notices) = (self.summaries, self.notices);

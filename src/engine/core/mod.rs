@@ -9,6 +9,7 @@ mod close;
 mod detail;
 mod family;
 pub mod kept;
+pub mod limit;
 mod loops;
 mod notices;
 mod options;
@@ -56,6 +57,8 @@ pub struct Core {
     past: Account,
     /// The lines that all notices stand for.
     noticed: Noticed,
+    /// Lines that earlier emergency limits have held back.
+    limited: Lines,
     catalog: Catalog,
     storms: Storms,
     loops: Loops,
@@ -134,6 +137,7 @@ impl Core {
             vacant: Vec::new(),
             past: Account::default(),
             noticed: Noticed::default(),
+            limited: Lines(0),
             catalog: Catalog::new(options.storm.templates_max, options.seed),
             storms: Storms::new(options.storm.clone()),
             alerts: Watching::new(&options),
@@ -387,7 +391,7 @@ impl Core {
         let others =
             self.next_flood.into_iter().chain(self.unclaimed_deadline()).chain(self.loops.deadline());
         let alerts = self.alerts.deadline(self.clock);
-        self.storms.deadline().into_iter().chain(others).chain(alerts).min()
+        self.storms.deadline().into_iter().chain(others).chain(alerts).chain(self.limit_deadline()).min()
     }
 
     /// Closes what is over: `SHARE` windows at most, so that the batch stays small. When there are more, the deadline
@@ -407,6 +411,9 @@ impl Core {
         }
         if self.alerts.is_due(self.clock, now.arrival) {
             self.judge_silence(now);
+        }
+        if self.limit_deadline().is_some_and(|due| due <= now.arrival) {
+            self.turn_limit(now);
         }
     }
 

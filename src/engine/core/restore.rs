@@ -18,6 +18,7 @@ use crate::engine::record::{Lost, Notice, Reason};
 use crate::engine::state::{Changes, EpisodeKey, EpisodeState, StreamState, Totals};
 use crate::engine::storm::Folding;
 use crate::engine::storm::kept::{KeptEpisode, KeptMore, Numbers};
+use crate::engine::storm::throttle::Throttle;
 use crate::engine::storm::window::ClosedBy;
 use crate::engine::template::kept::{KeptEntry, Returned};
 use crate::units::{Bytes, Lines, Now};
@@ -31,7 +32,8 @@ impl Core {
         let totals = changes.totals;
         core.encoder = Encoder::new(lane, totals.next_seq.max(1), record_max);
         core.encoder.carry_in(Bytes(totals.bytes_out));
-        (core.past, core.noticed) = (totals.past, totals.noticed);
+        (core.past, core.noticed, core.limited) = (totals.past, totals.noticed, totals.limited);
+        core.storms.throttle = Throttle::take_back(totals.limit, now).map(Box::new);
         (core.summaries, core.notices) = (totals.summaries, totals.notices);
         core.catalog.carry_in(totals.templates);
         core.loops.carry_in(totals.loops);
@@ -165,6 +167,8 @@ fn tame(changes: &mut Changes) {
     let Totals {
         past,
         noticed: Noticed { novelty_flood, shed, store_damaged },
+        limited,
+        limit: _,
         bytes_in,
         bytes_out,
         summaries,
@@ -177,7 +181,7 @@ fn tame(changes: &mut Changes) {
         next_seq,
     } = &mut changes.totals;
     account(past);
-    [novelty_flood, shed, store_damaged].into_iter().for_each(|lines| lines.0 = lines.0.min(MOST));
+    [novelty_flood, shed, store_damaged, limited].into_iter().for_each(|lines| lines.0 = lines.0.min(MOST));
     let counts = [bytes_in, bytes_out, summaries, notices, templates, loops, alerts];
     for number in counts.into_iter().chain([next_episode, next_window, next_seq]) {
         *number = (*number).min(u64::MAX / 2);

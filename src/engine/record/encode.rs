@@ -133,6 +133,9 @@ impl Encoder {
             self.mark(",\"window\":\"", b'w', window);
         }
         self.field(",\"count\":", summary.count.0);
+        if summary.limited > Lines(0) {
+            self.field(",\"limited\":", summary.limited.0);
+        }
         self.field(",\"total\":", summary.total.0);
         self.time(",\"first\":\"", summary.first);
         self.time(",\"last\":\"", summary.last);

@@ -233,6 +233,8 @@ pub enum Reason {
     DurabilityLost,
     /// A topic that a container has for itself cannot be used, so its records go to the topic of all.
     TopicUnusable,
+    /// An emergency limit was set, or is over.
+    Limit,
 }
 
 impl Reason {
@@ -250,6 +252,7 @@ impl Reason {
             Reason::Desync => "desync",
             Reason::DurabilityLost => "durability_lost",
             Reason::TopicUnusable => "topic_unusable",
+            Reason::Limit => "limit",
         }
     }
 }

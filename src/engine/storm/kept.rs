@@ -59,6 +59,8 @@ pub struct KeptEpisode<'a> {
 pub struct KeptMore {
     /// When the episode began.
     began: Timestamp,
+    /// Lines of its window that an emergency limit has held back.
+    limited: Lines,
 }
 
 /// A flood that is not told yet.
@@ -116,7 +118,12 @@ impl Storms {
                 examples: window.examples.iter().map(|example| &**example).collect(),
                 values: window.values.as_ref().map(|values| values.extremes()),
             };
-            sink(entry, numbers, (&kept, KeptMore { began: *began }), before.is_none());
+            sink(
+                entry,
+                numbers,
+                (&kept, KeptMore { began: *began, limited: window.limited }),
+                before.is_none(),
+            );
         }
     }
 
@@ -147,6 +154,7 @@ impl Storms {
             window: Window {
                 id: numbers.window,
                 count: numbers.count,
+                limited: more.map_or(Lines(0), |more| more.limited),
                 first: numbers.first,
                 last: numbers.last,
                 ..window

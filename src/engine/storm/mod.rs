@@ -12,6 +12,7 @@ pub mod kept;
 pub mod novelty;
 pub mod rate;
 pub mod shed;
+pub mod throttle;
 pub mod values;
 pub mod view;
 pub mod window;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::folding::Folding;
 use self::rate::Rate;
+use self::throttle::Throttle;
 use self::values::Values;
 use self::window::{ClosedBy, Episode, Folded, Pace, Summary};
 use crate::engine::template::catalog::{EntryId, Sighting};
@@ -168,6 +170,8 @@ pub struct Storms {
     next_episode: u64,
     next_window: u64,
     measured: usize,
+    /// The emergency limit. Boxed, because there hardly ever is one.
+    pub(in crate::engine) throttle: Option<Box<Throttle>>,
 }
 
 #[derive(Debug)]
@@ -199,6 +203,7 @@ impl Storms {
             next_episode: 1,
             next_window: 1,
             measured: 0,
+            throttle: None,
         }
     }
 
@@ -269,7 +274,12 @@ impl Storms {
             Collapse::Always => true,
         };
         let new = !matches!(seen.sighting, Some(Sighting::Repeat | Sighting::Known));
-        if !foldable || new || state.passed < first.unwrap_or(self.limits.first).min(self.first_max) {
+        let wanted =
+            !foldable || new || state.passed < first.unwrap_or(self.limits.first).min(self.first_max);
+        let held = wanted
+            && collapse != Collapse::Never
+            && throttle::holds_back(&mut self.throttle, new, seen.line.arrival);
+        if wanted && !held {
             state.passed = state.passed.saturating_add(1);
             if let Some(episode) = &mut state.episode {
                 episode.total += Lines(1);
@@ -279,7 +289,7 @@ impl Storms {
         if state.episode.is_none() {
             self.open_episode(seen.entry, seen.line.time);
         }
-        self.fold(seen);
+        self.fold(seen, held);
         Verdict::Fold
     }
 
@@ -299,13 +309,14 @@ impl Storms {
     }
 
     #[inline]
-    fn fold(&mut self, seen: Observed<'_>) {
+    fn fold(&mut self, seen: Observed<'_>, held: bool) {
         let state = &mut self.states[seen.entry.0 as usize];
         let Some(episode) = &mut state.episode else { return };
         let fresh = episode.window.count == Lines(0);
         let every = seen.folding.summary_every.unwrap_or(self.pace.every);
         episode.fold(seen.line, Pace { every, ..self.pace }, &mut self.next_window);
         episode.total += Lines(1);
+        episode.window.limited += Lines(held.into());
         if state.storm.is_some() && episode.window.values.is_none() && self.measured < STATISTICS_MAX {
             episode.window.values = Some(Box::default());
             self.measured += 1;

@@ -53,6 +53,8 @@ pub struct Summary<'a> {
     pub window: Option<u64>,
     /// Lines that this summary stands for, none of them sent verbatim.
     pub count: Lines,
+    /// Those of them that an emergency limit has held back.
+    pub limited: Lines,
     /// All lines of the entry since the episode began, verbatim ones included.
     pub total: Lines,
     /// When the first folded line was written.
@@ -120,6 +122,8 @@ pub struct Window {
     pub id: u64,
     /// Lines folded into it.
     pub count: Lines,
+    /// Those of them that an emergency limit has held back.
+    pub(super) limited: Lines,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
     pub(super) first_offset: u64,
@@ -193,6 +197,7 @@ impl Episode {
             episode: self.id,
             window: (count > Lines(0)).then_some(window.id),
             count,
+            limited: std::mem::take(&mut window.limited),
             total: self.total,
             first: window.first,
             last: window.last,

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod family;
+mod limit;
 mod loops;
 mod pressure;
 mod redact;

@@ -11,7 +11,7 @@ pub use self::text::Format;
 use self::text::Page;
 use super::board::Board;
 use super::health::{readiness, stuck};
-use super::view::{Active, Books, DeliveryView};
+use super::view::{Active, Books, DeliveryView, EngineView};
 use crate::units::{Lines, Now};
 
 /// All metrics at `now`.
@@ -21,6 +21,7 @@ pub fn metrics(board: &Board, format: Format, now: Now) -> String {
     lines(&mut page, &engine.books);
     records(&mut page, &engine.books);
     active(&mut page, &engine.active);
+    limit(&mut page, &engine);
     let age = now.arrival.since(engine.at.arrival).as_secs_f64();
     page.gauge("squall_snapshot_age_seconds", "How old the numbers of lines are in this scrape.", age);
     delivery(&mut page, &board.delivery(), now);
@@ -78,6 +79,21 @@ fn active(page: &mut Page, active: &Active) {
     page.gauge("squall_episodes", help, active.episodes);
     page.gauge("squall_loops", "Loops that go on.", active.loops);
     page.gauge("squall_alerts", "Alerts that fire.", active.alerts);
+}
+
+fn limit(page: &mut Page, engine: &EngineView) {
+    let help =
+        "Lines that emergency limits have held back; they are among the summarised and the pending ones.";
+    page.counter("squall_lines_limited_total", help, engine.books.limited);
+    page.gauge(
+        "squall_limit_active",
+        "1 while an emergency limit is set or returns.",
+        u8::from(engine.limit.is_some()),
+    );
+    if let Some(limit) = &engine.limit {
+        let help = "Lines a second that the emergency limit lets pass now.";
+        page.gauge("squall_limit_lines_per_second", help, limit.per_second);
+    }
 }
 
 fn delivery(page: &mut Page, delivery: &DeliveryView, now: Now) {
