@@ -41,7 +41,7 @@ pub(super) fn routes() -> Router<Context> {
 }
 
 async fn set(State(context): State<Context>, headers: HeaderMap, body: Body) -> Response {
-    if let Err(refusal) = admit(&context, &headers) {
+    if let Some(refusal) = refusal(&context, &headers) {
         return refusal;
     }
     let Ok(body) = to_bytes(body, BODY_MAX).await else {
@@ -54,24 +54,24 @@ async fn set(State(context): State<Context>, headers: HeaderMap, body: Body) -> 
 }
 
 async fn lift(State(context): State<Context>, headers: HeaderMap) -> Response {
-    match admit(&context, &headers) {
-        Ok(()) => carry_out(&context, Order::Lift).await,
-        Err(refusal) => refusal,
+    match refusal(&context, &headers) {
+        None => carry_out(&context, Order::Lift).await,
+        Some(refusal) => refusal,
     }
 }
 
-/// Whether somebody with these headers may give orders.
-fn admit(context: &Context, headers: &HeaderMap) -> Result<(), Response> {
+/// What somebody with these headers is told who may give no orders.
+fn refusal(context: &Context, headers: &HeaderMap) -> Option<Response> {
     match context.token.as_ref().map_or(Claim::Unknown, |token| token.claim(headers)) {
-        Claim::Right => Ok(()),
+        Claim::Right => None,
         Claim::Wrong => {
             let mut refusal =
                 refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong (Authorization: Bearer …)");
             refusal.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            Err(refusal)
+            Some(refusal)
         }
         Claim::Unknown => {
-            Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the file of the token cannot be read now"))
+            Some(refuse(StatusCode::SERVICE_UNAVAILABLE, "the file of the token cannot be read now"))
         }
     }
 }

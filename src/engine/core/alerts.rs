@@ -108,8 +108,8 @@ impl Watching {
     fn take_back(&mut self, state: &AlertState, now: Now) -> TakenBack {
         let AlertKey { group, rule, stream } = &state.key;
         let whose = Whose { rule: (group, rule), stream };
-        let parts = detail::read_extended::<KeptSeries<'_>, Option<KeptRule<'_>>, ()>(&state.detail);
-        let Some((kept, rule, _)) = parts else {
+        let parts = detail::read_extended::<KeptSeries<'_>, Option<KeptRule<'_>>>(&state.detail);
+        let Some((kept, rule)) = parts else {
             self.unwanted.push(state.key.clone());
             return TakenBack::Unreadable;
         };

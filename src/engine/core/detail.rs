@@ -24,12 +24,21 @@ pub(super) fn write(data: &impl Serialize, out: &mut Vec<u8>) {
 }
 
 /// Reads what [`write`] has written. `None` for all other bytes.
+#[cfg(test)]
 pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     postcard::from_bytes(data(bytes)?).ok()
 }
 
+/// Reads a pair of which earlier versions of this program have written the first part alone.
+pub(super) fn read_extended<'a, T: Deserialize<'a>, U: Deserialize<'a>>(
+    bytes: &'a [u8],
+) -> Option<(T, Option<U>)> {
+    let (first, second, _) = read_parts::<T, U, ()>(bytes)?;
+    Some((first, second))
+}
+
 /// Reads a tuple of which earlier versions of this program have written the first part alone, or the first two.
-pub(super) fn read_extended<'a, T: Deserialize<'a>, U: Deserialize<'a>, V: Deserialize<'a>>(
+pub(super) fn read_parts<'a, T: Deserialize<'a>, U: Deserialize<'a>, V: Deserialize<'a>>(
     bytes: &'a [u8],
 ) -> Option<(T, Option<U>, Option<V>)> {
     let (first, rest) = postcard::take_from_bytes(data(bytes)?).ok()?;
@@ -69,7 +78,9 @@ mod tests {
         fn check(data: &impl Serialize, want: Parts<'_>) {
             let mut bytes = Vec::new();
             write(data, &mut bytes);
-            assert_eq!(read_extended::<Data<'_>, Option<u8>, &str>(&bytes), want);
+            assert_eq!(read_parts::<Data<'_>, Option<u8>, &str>(&bytes), want);
+            let want = want.map(|(first, second, _)| (first, second));
+            assert_eq!(read_extended::<Data<'_>, Option<u8>>(&bytes), want);
             assert_eq!(read::<Data<'_>>(&bytes), Some(("text", 7)), "and the other way round");
         }
         let first = ("text", 7u64);

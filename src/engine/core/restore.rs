@@ -60,7 +60,7 @@ impl Core {
 
     fn take_back_stream(&mut self, state: &StreamState, now: Now, complaints: &mut Vec<String>) {
         let parts =
-            detail::read_extended::<StreamDetail<'_>, Option<KeptCycle<'_>>, Option<&str>>(&state.detail);
+            detail::read_parts::<StreamDetail<'_>, Option<KeptCycle<'_>>, Option<&str>>(&state.detail);
         let (detail, loops, topic) =
             parts.map_or((None, None, None), |(detail, loops, topic)| (Some(detail), loops, topic.flatten()));
         let mut place = detail.as_ref().map(|detail| detail.place.clone().into_owned()).unwrap_or_default();
