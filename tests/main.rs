@@ -9,6 +9,7 @@
 //! | `fuzz` | laws that hold whatever bytes come in; shared with `cargo fuzz` |
 //! | `driver` | the logging driver, with tests that play dockerd |
 //! | `daemon` | the real program while it runs: rotation, signals, memory |
+//! | `deploy` | the files in `config` that people deploy |
 //! | `docker` | the logging driver under a real Docker engine |
 //! | `rig` | lines that say who they are, and the judge of what arrives; used by `broker` |
 //! | `status` | what may be asked while it runs: endpoints, metrics, Prometheus, abuse |
@@ -17,6 +18,7 @@
 mod broker;
 mod cli;
 mod daemon;
+mod deploy;
 mod docker;
 mod driver;
 mod fuzz;

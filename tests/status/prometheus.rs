@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::served::{Served, parse};
+use crate::deploy::metrics_in_use;
 use crate::support::http::{Answer, exchange, free_address};
 use crate::support::process::{Running, run, squall};
 
@@ -35,6 +36,23 @@ fn promtool_has_nothing_to_say() {
     let ended = checking.wait_with_output().expect("promtool ends");
     let said = [ended.stdout, ended.stderr].concat();
     assert!(ended.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn rules_and_dashboard_ask_for_what_there_is() {
+    let mut served = Served::start_to("file:out", "connection timeout\n", &[]);
+    served.wait_for_lines(1);
+    let metrics = served.get("/metrics").body;
+    for name in metrics_in_use() {
+        // Where the destination is a network, and where lines were dropped.
+        if ["squall_output_wire_bytes_total", "squall_lines_dropped_total"].contains(&name.as_str()) {
+            continue;
+        }
+        assert!(
+            metrics.lines().any(|line| line.starts_with(&format!("# TYPE {name} "))),
+            "{name}: {metrics}"
+        );
+    }
 }
 
 /// The answer of a server that may not be up yet. Not as of HTTP/1.1, where Go keeps connections and cuts answers up.
