@@ -3,13 +3,13 @@
 //! In: the board. Out: a `PUT` at an interval, and a last one at the end, which replaces what was pushed under the same
 //! job and instance.
 //! Invariant: a gateway that is away or slow holds up nothing; its trouble is said once, and once that it is over.
-//! Limits: 5 s for a push, 1 s for the last one.
+//! Limits: 5 s for a push; at the end one second for all that is left to do.
 
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use ureq::Agent;
@@ -34,7 +34,8 @@ pub struct Options {
 pub struct Pusher {
     /// Dropped to end it.
     end: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when it has ended.
+    done: Receiver<()>,
 }
 
 impl Pusher {
@@ -44,22 +45,24 @@ impl Pusher {
     /// When there are no threads left.
     pub fn start(options: &Options, board: &Arc<Board>, clock: Clock) -> io::Result<Pusher> {
         let (end, ended) = sync_channel(0);
+        let (doing, done) = sync_channel(0);
         let url = address(options, &board.about().instance);
         let (every, board) = (options.every, Arc::clone(board));
         let push = Push { url, board, clock, is_troubled: false };
-        let thread =
-            thread::Builder::new().name("squall-push".to_owned()).spawn(move || push.run(every, &ended))?;
-        Ok(Pusher { end: Some(end), thread: Some(thread) })
+        let body = move || {
+            push.run(every, &ended);
+            drop::<SyncSender<()>>(doing);
+        };
+        thread::Builder::new().name("squall-push".to_owned()).spawn(body)?;
+        Ok(Pusher { end: Some(end), done })
     }
 }
 
 impl Drop for Pusher {
     fn drop(&mut self) {
         self.end = None;
-        if let Some(thread) = self.thread.take() {
-            // With `panic = "abort"` a thread that panicked takes the process along.
-            let _ = thread.join();
-        }
+        // A push that is under way to a gateway that hangs is left alone: the process ends, and it with it.
+        let _ = self.done.recv_timeout(LAST_TIME_MAX);
     }
 }
 

@@ -163,3 +163,16 @@ fn metrics_are_pushed_at_an_interval_and_a_gateway_may_be_away() {
     ended.expect_code(0);
     assert_eq!(ended.stderr.matches("metrics cannot be pushed").count(), 1, "once: {}", ended.stderr);
 }
+
+/// A gateway that takes a connection and says nothing does not keep squall from ending.
+#[test]
+fn a_gateway_that_hangs_holds_up_nothing() {
+    let gateway = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = gateway.local_addr().expect("an address");
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("app.log"), "connection timeout\n".repeat(100)).expect("a log");
+    let push = format!("status.pushgateway={{url: 'http://{address}', every: 1s}}");
+    let args = ["run", "--tail", "app.log", "--until-eof", "--to", "blackhole", "--set", &push];
+    run(folder.path(), args).expect_code(0);
+    gateway.accept().expect("it was asked");
+}
