@@ -42,6 +42,7 @@ pub use self::origin::Source;
 use self::origin::{
     Origin, accept, accept_rarely, push_entries, push_joining, stream_key, stream_of, tell_skipped,
 };
+use self::record::notification::Notification;
 use self::record::{Batch, Lost, Notice, Reason};
 use self::state::{Changes, Refill};
 use self::storm::Pressure;
@@ -395,6 +396,17 @@ impl Engine {
     /// The last alerts that have fired, the oldest first; while they fire, and after they have resolved.
     pub fn alerts(&self) -> impl Iterator<Item = Episode> {
         self.core.alerts()
+    }
+
+    /// The numbers of the firings that are not over.
+    pub fn alerts_firing(&self) -> impl Iterator<Item = u64> {
+        self.core.alerts_firing()
+    }
+
+    /// Moves what people are to be told of alerts to `into`: what belongs to the records of [`Engine::take_batch`], where
+    /// [`Options::notifies`] is set. Says how many firings they are not told of because too many began at once.
+    pub fn take_notifications(&mut self, into: &mut Vec<Notification>) -> u64 {
+        self.core.take_notifications(into)
     }
 
     /// The books, balanced now.

@@ -12,6 +12,7 @@ pub mod console;
 pub mod dead_letter;
 pub mod file;
 pub mod kafka;
+pub mod notify;
 
 use std::io;
 use std::path::PathBuf;

@@ -352,6 +352,15 @@ impl Alerts {
         })
     }
 
+    /// The numbers of the firings that are not over.
+    pub fn firing(&self) -> impl Iterator<Item = u64> {
+        let series = self.watches.iter().flat_map(|watch| &watch.series);
+        series.filter_map(|judged| match judged.series.state {
+            State::Firing(firing) => Some(firing.episode),
+            _ => None,
+        })
+    }
+
     /// The rules.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.watches.iter().map(|watch| &watch.rule)

@@ -8,7 +8,10 @@ use crate::engine::alert::{AlertView, Alerts, Episode, Seen};
 use crate::engine::chronicle::story::AlertsStory;
 use crate::engine::frame::IoStream;
 use crate::engine::line::Line;
+use crate::engine::record::LaneId;
 use crate::engine::record::envelope::{Envelope, Place};
+use crate::engine::record::identity::Identity;
+use crate::engine::record::notification::Notification;
 use crate::engine::state::{AlertKey, AlertState, Refill};
 use crate::units::{Monotonic, Now};
 
@@ -25,6 +28,10 @@ pub(super) struct Watching {
     carried: u64,
     /// What was kept of rules that are no more.
     unwanted: Vec<AlertKey>,
+    /// What people are to be told; `None` where nobody is.
+    notifications: Option<Vec<Notification>>,
+    /// Firings that people are not told of, because too many began in one breath.
+    unheard: u64,
 }
 
 impl Whose<'_> {
@@ -48,13 +55,33 @@ enum TakenBack {
 /// Episodes that are remembered live, for who asks, and where a report is written.
 const TOLD_LIVE: usize = 64;
 const TOLD_REPORTED: usize = 1_000;
+/// Firings that people are told of between two [`Core::take_notifications`]: more would be remembered by nobody.
+const NOTIFICATIONS_MAX: usize = 1_000;
 
 impl Watching {
     pub(super) fn new(options: &Options) -> Watching {
         let Options { alerts: rules, alerts_topic: topic, seed, chronicle: is_reported, .. } = options;
         let told_max = if *is_reported { TOLD_REPORTED } else { TOLD_LIVE };
         let alerts = (!rules.is_empty()).then(|| Box::new(Alerts::new(rules, *seed, told_max)));
-        Watching { alerts, loops_changed: false, topic: topic.clone(), carried: 0, unwanted: Vec::new() }
+        Watching {
+            alerts,
+            loops_changed: false,
+            topic: topic.clone(),
+            carried: 0,
+            unwanted: Vec::new(),
+            notifications: options.notifies.then(Vec::new),
+            unheard: 0,
+        }
+    }
+
+    /// Keeps what `view` says for people. The end of a firing is always kept: there are no more ends than firings.
+    fn notify(&mut self, view: &AlertView, lane: LaneId, identity: &Identity) {
+        let Some(notifications) = &mut self.notifications else { return };
+        if notifications.len() >= NOTIFICATIONS_MAX && !view.is_resolved {
+            self.unheard += 1;
+            return;
+        }
+        notifications.push(Notification::new(view, lane, identity));
     }
 
     #[inline]
@@ -223,6 +250,7 @@ impl Core {
         if let Some(topic) = &self.alerts.topic {
             self.encoder.alert(&own.to(topic), view);
         }
+        self.alerts.notify(view, self.encoder.batch().lane, &self.identity);
     }
 
     /// Takes back what was kept of a rule. False where it cannot be read.
@@ -236,6 +264,17 @@ impl Core {
             }
             TakenBack::Unreadable => false,
         }
+    }
+
+    /// Moves what people are to be told since the last call to `into`. Says how many firings they are not told of.
+    pub fn take_notifications(&mut self, into: &mut Vec<Notification>) -> u64 {
+        into.extend(self.alerts.notifications.iter_mut().flat_map(|all| all.drain(..)));
+        std::mem::take(&mut self.alerts.unheard)
+    }
+
+    /// The numbers of the firings that are not over.
+    pub fn alerts_firing(&self) -> impl Iterator<Item = u64> {
+        self.alerts.alerts.iter().flat_map(|alerts| alerts.firing())
     }
 
     /// The last alerts that have fired, the oldest first.

@@ -133,6 +133,7 @@ impl Core {
     /// A core without streams.
     pub fn new(options: Options) -> Core {
         Core {
+            alerts: Watching::new(&options),
             streams: Vec::new(),
             vacant: Vec::new(),
             past: Account::default(),

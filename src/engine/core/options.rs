@@ -30,6 +30,9 @@ pub struct Options {
     pub seed: u64,
     /// Who sends.
     pub identity: Identity,
+    /// Whether people are told of alerts: then [`Engine::take_notifications`](crate::engine::Engine::take_notifications)
+    /// must be called.
+    pub notifies: bool,
     /// Whether to remember what happened when, for people who ask afterwards.
     pub chronicle: bool,
     /// By which clock deadlines come.
@@ -59,6 +62,7 @@ impl Default for Options {
             lane: LaneId(0),
             seed: 0,
             identity: Identity::default(),
+            notifies: false,
             chronicle: false,
             clock: Clock::Arrival,
         }

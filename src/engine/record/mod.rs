@@ -9,6 +9,7 @@ pub mod encode;
 pub mod envelope;
 pub mod identity;
 pub mod json;
+pub mod notification;
 pub mod shrink;
 
 use std::fmt;

@@ -1,0 +1,232 @@
+//! One receiver: what it is still to be told, and whether it can be reached.
+//!
+//! A state machine without a clock: [`Courier::prepare`] says what to send now, its [`Message`] is sent by whoever has a
+//! thread, and [`Courier::conclude`] hears how it went. One message is on its way at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backlog::{Backlog, Parcel};
+use super::board::Board;
+use super::circuit::Circuit;
+use super::options::{Kind, Options, Receiver};
+use super::post::{Failure, HttpError, Lasts, Post};
+use super::{alertmanager, slack, webhook};
+use crate::engine::record::notification::Notification;
+use crate::units::{Monotonic, Now};
+
+/// See the module.
+pub struct Courier {
+    receiver: Receiver,
+    post: Arc<Post>,
+    queue: Queue,
+    circuit: Circuit,
+    /// Why the last message did not arrive.
+    trouble: Option<String>,
+}
+
+enum Queue {
+    Once(Backlog),
+    Standing(Board),
+}
+
+/// A request, ready to be sent.
+pub struct Message {
+    receiver: Receiver,
+    post: Arc<Post>,
+    body: String,
+    tells: Tells,
+}
+
+enum Tells {
+    Once(Parcel),
+    Standing(Vec<Arc<Notification>>),
+}
+
+/// How a message fared.
+pub struct Outcome {
+    message: Message,
+    result: Result<(), Failure>,
+}
+
+/// What became of a notification, as far as one receiver is concerned: it need not be told again.
+#[derive(Debug)]
+pub struct Settled {
+    /// Which.
+    pub notification: Arc<Notification>,
+    /// Whether it was told.
+    pub fate: Fate,
+}
+
+/// Whether the receiver was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has confirmed.
+    Told,
+    /// It does not want it, or could not be reached for too long.
+    GivenUp,
+}
+
+impl Courier {
+    /// A receiver that was told nothing yet. `seed` makes its back-off its own.
+    ///
+    /// # Errors
+    /// When the certificates or the proxy cannot be used.
+    pub fn new(receiver: Receiver, options: &Options, seed: u64) -> Result<Courier, HttpError> {
+        let queue = match receiver.kind {
+            Kind::Slack | Kind::Webhook { .. } => Queue::Once(Backlog::new(options.pace)),
+            Kind::Alertmanager => Queue::Standing(Board::new(options.pace.give_up_after)),
+        };
+        let post = Arc::new(Post::new(&options.http)?);
+        Ok(Courier { receiver, post, queue, circuit: Circuit::new(seed), trouble: None })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.receiver.name
+    }
+
+    /// Something it is to be told.
+    pub fn push(&mut self, told: Arc<Notification>, now: Now) {
+        match &mut self.queue {
+            Queue::Once(backlog) => backlog.push(told, now.arrival),
+            Queue::Standing(board) => board.push(told, now),
+        }
+    }
+
+    /// What waits is told as soon as it may be: squall ends.
+    pub fn hurry(&mut self) {
+        if let Queue::Once(backlog) = &mut self.queue {
+            backlog.hurry();
+        }
+    }
+
+    /// When there is something to do; `None` where nothing waits.
+    pub fn deadline(&self) -> Option<Monotonic> {
+        let due = match &self.queue {
+            Queue::Once(backlog) => backlog.deadline(),
+            Queue::Standing(board) => board.deadline(),
+        };
+        due.map(|due| due.max(self.circuit.open_until().unwrap_or_default()))
+    }
+
+    /// When it should be told what it does not know yet; `None` where there is nothing of the kind.
+    pub fn news_deadline(&self) -> Option<Monotonic> {
+        let has_news = match &self.queue {
+            Queue::Once(_) => true,
+            Queue::Standing(board) => board.has_news(),
+        };
+        self.deadline().filter(|_| has_news)
+    }
+
+    /// Gives up what has waited for too long.
+    pub fn take_expired(&mut self, now: Monotonic) -> Vec<Settled> {
+        let expired = match &mut self.queue {
+            Queue::Once(backlog) => backlog.take_expired(now),
+            Queue::Standing(board) => board.take_expired(now),
+        };
+        if !expired.is_empty() {
+            let why = self.trouble.as_deref().unwrap_or("there was no time");
+            tracing::error!(receiver = self.receiver.name, notifications = expired.len(), "not told: {why}");
+        }
+        settled(expired, Fate::GivenUp)
+    }
+
+    /// What to send now, if anything.
+    pub fn prepare(&mut self, now: Now) -> Option<Message> {
+        if !self.circuit.lets_through(now.arrival) {
+            return None;
+        }
+        let (tells, body) = match &mut self.queue {
+            Queue::Once(backlog) => {
+                let parcel = backlog.next(now.arrival)?;
+                let all: Vec<&Notification> = parcel.notifications().map(|told| &**told).collect();
+                let body = match self.receiver.kind {
+                    Kind::Slack => slack::body(parcel.group.as_deref(), &all),
+                    _ => webhook::body(&self.receiver.name, parcel.group.as_deref(), &all),
+                };
+                (Tells::Once(parcel), body)
+            }
+            Queue::Standing(board) => {
+                let all = board.next(now.arrival)?;
+                let body = alertmanager::body(&all.iter().map(|told| &**told).collect::<Vec<_>>(), now.wall);
+                (Tells::Standing(all), body)
+            }
+        };
+        let (receiver, post) = (self.receiver.clone(), Arc::clone(&self.post));
+        Some(Message { receiver, post, body: body.to_string(), tells })
+    }
+
+    /// Takes in how a message fared.
+    pub fn conclude(&mut self, outcome: Outcome, now: Monotonic) -> Vec<Settled> {
+        let Outcome { message: Message { tells, .. }, result } = outcome;
+        let failure = match result {
+            Ok(()) => {
+                self.trouble = None;
+                if self.circuit.worked() {
+                    tracing::info!(receiver = self.receiver.name, "notifications arrive again");
+                }
+                return settled(self.arrived(tells, now), Fate::Told);
+            }
+            Err(failure) => failure,
+        };
+        match failure.lasts {
+            Lasts::ForNow(asked) => {
+                if self.trouble.as_ref() != Some(&failure.reason) {
+                    tracing::warn!(receiver = self.receiver.name, "cannot notify: {}", failure.reason);
+                }
+                self.trouble = Some(failure.reason);
+                self.circuit.failed(now, asked);
+                // What Alertmanager is told stays on the board.
+                if let (Tells::Once(parcel), Queue::Once(backlog)) = (tells, &mut self.queue) {
+                    backlog.put_back(parcel);
+                }
+                Vec::new()
+            }
+            Lasts::ForEver => {
+                let notifications = tells.len();
+                tracing::error!(receiver = self.receiver.name, notifications, "not told: {}", failure.reason);
+                // It answers, so the next message may go out.
+                self.circuit.worked();
+                settled(self.arrived(tells, now), Fate::GivenUp)
+            }
+        }
+    }
+
+    fn arrived(&mut self, tells: Tells, now: Monotonic) -> Vec<Arc<Notification>> {
+        match (tells, &mut self.queue) {
+            (Tells::Standing(all), Queue::Standing(board)) => board.arrived(&all, now),
+            (Tells::Once(parcel), _) => parcel.notifications().map(Arc::clone).collect(),
+            (Tells::Standing(_), Queue::Once(_)) => Vec::new(),
+        }
+    }
+}
+
+impl Message {
+    /// Sends it and waits for the answer, a few seconds at most.
+    pub fn send(self) -> Outcome {
+        let (path, secret) = match &self.receiver.kind {
+            Kind::Slack => ("", None),
+            Kind::Webhook { secret_file } => ("", secret_file.as_deref()),
+            Kind::Alertmanager => ("/api/v2/alerts", None),
+        };
+        let result = self.post.send(&self.receiver, path, secret, &self.body);
+        Outcome { message: self, result }
+    }
+}
+
+impl Tells {
+    fn len(&self) -> usize {
+        match self {
+            Tells::Once(parcel) => parcel.notifications().count(),
+            Tells::Standing(all) => all.len(),
+        }
+    }
+}
+
+fn settled(all: Vec<Arc<Notification>>, fate: Fate) -> Vec<Settled> {
+    all.into_iter().map(|notification| Settled { notification, fate }).collect()
+}
+
+/// The longest time that [`Message::send`] takes, in case somebody waits for it.
+pub const SEND_MAX: Duration = Duration::from_secs(6);
