@@ -10,7 +10,7 @@
 //! | [`input`] | edge | where bytes come from: followed files, pipes, dockerd |
 //! | [`engine`] | pure | bytes + now → records: frames, lines, templates, storms, loops, the ledger. No I/O, no clock, no threads |
 //! | [`outbox`] | edge | what must survive `kill -9`: positions, open counts, unsent records; one transaction an epoch |
-//! | [`output`] | edge | where records go: Kafka, console, file, blackhole |
+//! | [`output`] | edge | where records go: Kafka, console, file, blackhole; alerts to people |
 //! | [`status`] | edge | what people and machines may ask while it runs: health, metrics, storms, the page |
 //! | [`config`] | edge | text → checked config, or every fault with file, line and column |
 //! | [`daemon`] | wiring | the only module that knows all others: threads, hand-offs, clock, start and stop |

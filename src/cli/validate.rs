@@ -23,11 +23,24 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     let env = if args.no_environment { Vec::new() } else { environment() };
     let sources = Sources { files: args.files.clone(), env, ..Sources::default() };
     let Some(config) = load(&sources) else { return Ok(Exit::Config) };
-    match config.alerts.len() {
-        0 => print("the config is fine\n")?,
-        rules => print(format_args!("the config is fine; alert rules: {rules}\n"))?,
-    }
+    print(format_args!("{}\n", summary(&config)))?;
     Ok(Exit::Fine)
+}
+
+/// What a config that is fine makes: its alert rules, and who is told.
+fn summary(config: &Config) -> String {
+    let mut summary = "the config is fine".to_owned();
+    match config.alerts.len() {
+        0 => {}
+        rules => summary.push_str(&format!("; alert rules: {rules}")),
+    }
+    let receivers: Vec<&str> =
+        config.notify.receivers.iter().map(|receiver| receiver.name.as_str()).collect();
+    match receivers.as_slice() {
+        [] => {}
+        names => summary.push_str(&format!("; told of alerts: {}", names.join(", "))),
+    }
+    summary
 }
 
 /// Reads a config, and says what is odd about it; or, with `None`, what is wrong.

@@ -42,7 +42,7 @@ use crate::outbox;
 pub use crate::outbox::{Durability, WhenFull};
 pub use crate::output::file::Options as FileOptions;
 pub use crate::output::kafka::Listener as KafkaListener;
-use crate::output::{file, kafka};
+use crate::output::{file, kafka, notify};
 use crate::status;
 pub use crate::status::Listen;
 use crate::units::Bytes;
@@ -81,6 +81,8 @@ pub struct Config {
     pub loops: cycle::Limits,
     /// Rules that are evaluated on every line (`alerts`), those of files among them.
     pub alerts: Arc<[Rule]>,
+    /// Who is told of alerts (`notify`).
+    pub notify: notify::Options,
     /// Memory of the whole process (`budget.memory_max`).
     pub memory_max: Bytes,
     /// Where records go, in the order of the file (`outputs`).
@@ -105,6 +107,7 @@ impl Default for Config {
             storm: storm::Limits::default(),
             loops: cycle::Limits::default(),
             alerts: Arc::default(),
+            notify: notify::Options::default(),
             memory_max: Bytes(48 << 20),
             outputs: Vec::new(),
             outbox: Outbox::default(),

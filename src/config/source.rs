@@ -208,13 +208,35 @@ fn mask_secrets(line: &str) -> Cow<'_, str> {
         .ok()
     });
     let Some(secret) = SECRET.as_ref() else { return Cow::Borrowed(line) };
-    secret.replace_all(line, |found: &regex::Captures<'_>| {
+    let masked = secret.replace_all(line, |found: &regex::Captures<'_>| {
         let value = &found[2];
         // A star takes one byte where the letter took several; padding keeps the byte offsets of what follows.
         if value.starts_with("${") || value == "null" {
             return found[0].to_owned();
         }
         format!("{}{}", &found[1], "*".repeat(value.len()))
+    });
+    match mask_addresses(&masked) {
+        Cow::Owned(masked) => Cow::Owned(masked),
+        Cow::Borrowed(_) => masked,
+    }
+}
+
+/// Blots out all but scheme and host of what stands behind `url:`, `urls:` or `proxy:`, or is an item of a list: the path
+/// of a webhook is its password.
+fn mask_addresses(line: &str) -> Cow<'_, str> {
+    static WHERE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r#"(?i)(?:^|[^\w.])(?:urls?|proxy)["']?\s*[:=]|^\s*-\s*["']?\w+://"#).ok()
+    });
+    static ADDRESS: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#"(\w+://)([^\s/"',}\]]*@)?([^\s/"',}\]]*)(/?)([^\s"',}\]]*)"#).ok());
+    let (Some(place), Some(address)) = (WHERE.as_ref(), ADDRESS.as_ref()) else { return Cow::Borrowed(line) };
+    if !place.is_match(line) {
+        return Cow::Borrowed(line);
+    }
+    address.replace_all(line, |found: &regex::Captures<'_>| {
+        let stars = |part: usize| "*".repeat(found.get(part).map_or(0, |part| part.len()));
+        format!("{}{}{}{}{}", &found[1], stars(2), &found[3], &found[4], stars(5))
     })
 }
 
@@ -303,6 +325,11 @@ mod tests {
         check("API_TOKEN=x", "API_TOKEN=*");
         check("password_file: /run/secret", "password_file: /run/secret");
         check("password: ${PW}", "password: ${PW}");
+        check("url: https://host/a/b?c, x: 1", "url: https://host/*****, x: 1");
+        check("urls: ['https://u:p@h:1/x', \"https://h\"]", "urls: ['https://****h:1/*', \"https://h\"]");
+        check("  - https://h/x", "  - https://h/*");
+        check("runbook_url: https://h/x", "runbook_url: https://h/x");
+        check("url_file: /run/url", "url_file: /run/url");
     }
 
     #[test]

@@ -232,6 +232,7 @@ impl DataThread {
         let mut epoch = self.giver.empty();
         epoch.batch = self.intake.engine.take_batch(std::mem::take(&mut epoch.batch));
         epoch.told.append(&mut cut.told);
+        epoch.unheard = self.intake.engine.take_notifications(&mut epoch.notifications);
         if self.keeps {
             self.intake.engine.checkpoint(now, &mut epoch.changes);
             for reader in &mut self.readers {

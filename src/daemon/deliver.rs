@@ -12,12 +12,14 @@ use super::epoch::Epoch;
 use super::feedback::Feedback;
 use super::handoff::{Taken, Taker};
 use super::mend::Refusal;
+use super::notify::Notifier;
 use super::publish;
 use super::retry::Retry;
 use super::ship::{Ship, ShipError, explain};
 use super::stop::Stop;
 use crate::engine::record::Batch;
 use crate::engine::storm::Pressure;
+use crate::output::notify::SEND_MAX;
 use crate::output::{Output, Standing};
 use crate::status::board::Board;
 use crate::status::view::DeliveryView;
@@ -36,6 +38,9 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the board is told how delivery stands: asking how full the outbox is costs a little.
 const PIN_EVERY: Duration = Duration::from_millis(500);
+/// People are told of alerts at the end for at least so long, though the time be over: within what a stop may take beyond
+/// its time.
+const NOTIFY_LEAST: Duration = Duration::from_millis(500);
 
 /// What became of the records.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +113,8 @@ pub struct DeliverThread {
     pub degrades: bool,
     /// The state directory, where there is one.
     pub dir: Option<PathBuf>,
+    /// Tells people of alerts.
+    pub notifier: Notifier,
     /// Says until when to try.
     pub stop: Arc<Stop>,
     /// How the output stands, for everybody.
@@ -175,6 +182,10 @@ impl DeliverThread {
         }
         let moved = self.ship.feed(now)?;
         self.ship.tend(now);
+        self.notifier.collect(&mut self.ship, now);
+        if self.stop.is_requested() {
+            self.notifier.hurry();
+        }
         self.relieve();
         self.publish(work, now.arrival);
         let waits = self.ship.waits() || work.refused.is_some();
@@ -216,6 +227,7 @@ impl DeliverThread {
             Taken::Epoch(mut epoch) => {
                 self.board.output.beat(clock::now().arrival);
                 self.ship.pack(&mut epoch)?;
+                self.notifier.admit(&mut epoch, clock::now().arrival);
                 self.commit(epoch, work);
             }
             Taken::Nothing => {}
@@ -228,7 +240,7 @@ impl DeliverThread {
     fn pause(&self) -> Duration {
         match self.ship.waits() {
             true => Duration::ZERO,
-            false if self.ship.is_quiet() => QUIET_LOOK,
+            false if self.ship.is_quiet() && !self.notifier.awaits() => QUIET_LOOK,
             false => IDLE_LOOK,
         }
     }
@@ -239,6 +251,7 @@ impl DeliverThread {
         let trouble = match self.ship.commit(&mut epoch, now) {
             Ok(()) => {
                 self.feedback.committed();
+                self.notifier.committed(&mut epoch);
                 if work.committing.succeeded() {
                     tracing::info!("the outbox takes records again");
                 }
@@ -300,11 +313,16 @@ impl DeliverThread {
         }
         while !work.ended {
             match self.taker.take(IDLE_LOOK) {
-                Taken::Epoch(epoch) => self.commit_last(epoch, &mut work.end),
+                Taken::Epoch(mut epoch) => {
+                    self.notifier.admit(&mut epoch, clock::now().arrival);
+                    self.commit_last(epoch, &mut work.end);
+                }
                 Taken::Nothing => {}
                 Taken::End => work.ended = true,
             }
         }
+        self.notifier.close(self.time_to_notify(clock::now().arrival));
+        self.notifier.collect(&mut self.ship, clock::now());
         let mut end = work.end;
         let committed = self.ship.committed();
         let bounds = self.ship.bounds();
@@ -340,6 +358,12 @@ impl DeliverThread {
         end
     }
 
+    /// How long people may still be told of alerts at the end.
+    fn time_to_notify(&self, now: Monotonic) -> Duration {
+        let left = self.stop.deadline().map_or(SEND_MAX, |deadline| deadline.since(now));
+        left.clamp(NOTIFY_LEAST, SEND_MAX)
+    }
+
     /// Commits an epoch without offering it. What is not committed is counted: without an outbox it is lost, with one it is
     /// read again by the next start, where it can be. Behind an epoch that was not committed none may be.
     fn commit_last(&mut self, mut epoch: Box<Epoch>, end: &mut DeliverEnd) {
@@ -347,7 +371,9 @@ impl DeliverThread {
             && !end.uncommitted
             && self.ship.pack(&mut epoch).is_ok()
             && self.ship.commit(&mut epoch, clock::now()).is_ok();
-        if !committed {
+        if committed {
+            self.notifier.committed(&mut epoch);
+        } else {
             end.uncommitted = true;
             count_untaken(&epoch.batch, 0, end);
         }

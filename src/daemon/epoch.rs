@@ -4,6 +4,7 @@
 //! `changes`, or in the pieces held there. So whoever commits an epoch whole can neither lose nor repeat a line.
 
 use crate::engine::record::Batch;
+use crate::engine::record::notification::Notification;
 use crate::engine::state::{Block, Changes, FileId, Position};
 use crate::outbox::Loss;
 
@@ -24,6 +25,10 @@ pub struct Epoch {
     pub blocks_gone: Vec<String>,
     /// Losses of stored records that a notice in `batch` names.
     pub told: Vec<Loss>,
+    /// What people are to be told of the alerts in `batch`.
+    pub notifications: Vec<Notification>,
+    /// Firings in `batch` that people are not told of, because too many began at once.
+    pub unheard: u64,
 }
 
 impl Epoch {
@@ -41,7 +46,7 @@ impl Epoch {
             && self.positions_gone.is_empty()
             && self.blocks.is_empty()
             && self.blocks_gone.is_empty();
-        unchanged && self.batch.is_empty() && self.told.is_empty()
+        unchanged && self.batch.is_empty() && self.told.is_empty() && self.notifications.is_empty()
     }
 
     /// Forgets everything but keeps the memory.
@@ -53,6 +58,8 @@ impl Epoch {
         self.blocks.clear();
         self.blocks_gone.clear();
         self.told.clear();
+        self.notifications.clear();
+        self.unheard = 0;
     }
 
     /// The memory that its records hold on to.

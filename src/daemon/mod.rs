@@ -18,6 +18,7 @@ pub mod epoch;
 pub mod feedback;
 pub mod handoff;
 mod mend;
+pub mod notify;
 mod publish;
 pub mod reader;
 mod refused;
@@ -57,6 +58,7 @@ pub struct Daemon {
     stop: Arc<Stop>,
     ledger: Arc<Mutex<Ledger>>,
     standing: Arc<Mutex<Standing>>,
+    notified: Arc<notify::Counts>,
     read: BytesRead,
     board: Arc<Board>,
     /// Pushes once more when the threads have ended.
@@ -114,6 +116,7 @@ impl Daemon {
             stop,
             ledger: Arc::clone(&data.published),
             standing: Arc::clone(&deliver.published),
+            notified: deliver.notifier.counts(),
             read: data.read.clone(),
             data: spawn("squall-data", move || data.run())?,
             deliver: spawn("squall-output", move || {
@@ -139,6 +142,11 @@ impl Daemon {
     /// How the output stood a moment ago.
     pub fn standing(&self) -> Standing {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many notifications met which fate so far.
+    pub fn notified(&self) -> &notify::Counts {
+        &self.notified
     }
 
     /// How much has been read, now and later.

@@ -17,7 +17,7 @@ use super::mend::{Mend, Refusal};
 use super::refused::{Answer, Refused};
 use super::retry::Retry;
 use crate::engine::record::{Batch, Encoding, Lost, Reason};
-use crate::outbox::{self, Loss, Store, StoreError, Unsent, Waiting};
+use crate::outbox::{self, Loss, Store, StoreError, Told, Unsent, Waiting};
 use crate::output::{Detour, Output, OutputError, Standing};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
@@ -44,6 +44,8 @@ pub struct Ship {
     reading: Retry,
     /// The attempts to store the ack cursor.
     acknowledging: Retry,
+    /// The attempts to store who was told of alerts.
+    noting: Retry,
     /// The last commit failed, and may have been made all the same: it is found out when it is tried again.
     undecided: bool,
     /// Why nothing may be committed or read any more.
@@ -114,6 +116,7 @@ impl Ship {
             mend: Mend::new(),
             reading: Retry::new(READ_EVERY),
             acknowledging: Retry::new(ACK_EVERY),
+            noting: Retry::new(ACK_EVERY),
             undecided: false,
             hopeless: None,
             untold: Vec::new(),
@@ -165,10 +168,11 @@ impl Ship {
             blocks: &epoch.blocks,
             blocks_gone: &epoch.blocks_gone,
             told: &epoch.told,
+            notifications: &epoch.notifications,
             acked,
         };
         let next = epoch.changes.totals.next_seq;
-        match store.commit(&row) {
+        match commit_in(store, &row) {
             Ok(()) => self.mend.succeeded(),
             Err(error) => {
                 self.undecided = true;
@@ -386,6 +390,25 @@ impl Ship {
         }
     }
 
+    /// Stores which receivers have settled which notifications, and which firings are over. False where it must be tried
+    /// again; a failure is told and costs nothing but messages that come twice.
+    pub fn settle_notifications(&mut self, told: &[Told], over: &[u64], now: Now) -> bool {
+        let Some(store) = &mut self.store else { return true };
+        if !self.noting.is_due(now.arrival) {
+            return false;
+        }
+        let Err(error) = store.settle_notifications(told, over) else {
+            self.noting.succeeded();
+            return true;
+        };
+        let reason = explain(&error);
+        if self.noting.failed(&reason, now.arrival) {
+            tracing::warn!("cannot store who was told of alerts: {reason}");
+        }
+        self.mend(&error, now);
+        false
+    }
+
     /// The fate of every record up to this number is known, as of the last look.
     fn acked(&self) -> u64 {
         self.bounds().settled(self.standing.acked_upto)
@@ -465,6 +488,20 @@ impl Ship {
     pub fn into_parts(self) -> (Option<(Batch, usize)>, Output, Option<Store>) {
         (self.pending, self.output, self.store)
     }
+}
+
+/// Commits an epoch. Where there is no room for it, its notifications are left out: then they are told all the same, but
+/// not remembered, for nobody's logs wait for them.
+fn commit_in(store: &mut Store, row: &outbox::Epoch<'_>) -> Result<(), StoreError> {
+    let committed = store.commit(row);
+    use StoreError::{DiskFull, Full, TooLarge};
+    let is_full = matches!(committed, Err(Full { .. } | DiskFull { .. } | TooLarge { .. }));
+    if !is_full || row.notifications.is_empty() {
+        return committed;
+    }
+    store.commit(&outbox::Epoch { notifications: &[], ..*row })?;
+    tracing::warn!(notifications = row.notifications.len(), "told, but not remembered: the outbox is full");
+    Ok(())
 }
 
 /// An error with its causes, in one line.

@@ -7,6 +7,7 @@ use super::data::{BytesRead, DataThread, Intake};
 use super::deliver::DeliverThread;
 use super::driver::Worker;
 use super::feedback::{Feedback, Tell};
+use super::notify::Notifier;
 use super::reader::{Reader, Settings};
 use super::ship::Ship;
 use super::stop::Stop;
@@ -20,8 +21,9 @@ use crate::engine::{Engine, Options};
 use crate::input::docker_driver::follow::Follow;
 use crate::input::stdin::Stdin;
 use crate::input::tail::{self, Tail, TailError};
-use crate::outbox::{self, OpenError, Recovered, Store, WhenFull};
-use crate::output::{Output, OutputError, Standing, blackhole, console, file, kafka};
+use crate::outbox::{self, KeptNotification, OpenError, Recovered, Store, WhenFull};
+use crate::output::notify::{Courier, HttpError};
+use crate::output::{Output, OutputError, Standing, blackhole, console, file, kafka, notify};
 use crate::status::board::Board;
 use crate::status::server::StatusError;
 use crate::units::{Bytes, Now};
@@ -46,6 +48,9 @@ pub enum StartError {
     /// An output that cannot work.
     #[error("cannot open the output")]
     Output(#[source] OutputError),
+    /// Nobody can be told of alerts.
+    #[error("cannot notify")]
+    Notify(#[source] HttpError),
     /// The state directory cannot be used.
     #[error("cannot use the state directory {dir}", dir = dir.display())]
     Outbox {
@@ -99,7 +104,9 @@ pub(super) fn threads(
         [recovered.acked, recovered.next_seq],
         Arc::clone(&feedback),
     );
-    let Recovered { lane, changes, positions, blocks, .. } = recovered;
+    let Recovered { lane, changes, positions, blocks, notifications, .. } = recovered;
+    let engine = engine(config, lane, changes, now)?;
+    let notifier = notifier(&config.notify, notifications, &engine, now)?;
     if let Some(worker) = worker {
         readers.push(fifos(config, worker, blocks, wake)?);
         feedback.await_commits();
@@ -110,7 +117,7 @@ pub(super) fn threads(
     }
     let (giver, taker) = handoff::pair();
     let data = DataThread {
-        intake: Intake::new(engine(config, lane, changes, now)?),
+        intake: Intake::new(engine),
         readers,
         giver,
         epoch_bytes: epoch_bytes(output),
@@ -129,6 +136,7 @@ pub(super) fn threads(
         feedback,
         degrades: config.outbox.when_full == WhenFull::Degrade,
         dir,
+        notifier,
         stop: Arc::clone(stop),
         published: Arc::new(Mutex::new(Standing::default())),
         board: Arc::clone(board),
@@ -232,11 +240,31 @@ fn engine(config: &Config, lane: LaneId, changes: Changes, now: Now) -> Result<E
         identity: config.identity.clone(),
         alerts: Arc::clone(&config.alerts),
         alerts_topic: alerts_topic(config),
+        notifies: config.notify.log || !config.notify.receivers.is_empty(),
         ..Options::default()
     };
     let (engine, lost) = Engine::restore(options, changes, now);
     lost.iter().for_each(|what| tracing::warn!("not everything of the last run was understood: {what}"));
     Ok(engine)
+}
+
+/// Who tells people of alerts, with what is left to tell from the last run.
+fn notifier(
+    options: &notify::Options,
+    kept: Vec<KeptNotification>,
+    engine: &Engine,
+    now: Now,
+) -> Result<Notifier, StartError> {
+    let mut couriers = Vec::new();
+    for receiver in &options.receivers {
+        let seed = u64::from_ne_bytes(random()?);
+        let courier = Courier::new(receiver.clone(), options, seed).map_err(StartError::Notify)?;
+        couriers.push(courier);
+    }
+    let firing = engine.alerts_firing().collect();
+    let action = "start a thread";
+    Notifier::start(couriers, options, kept, &firing, now)
+        .map_err(|source| StartError::System { action, source })
 }
 
 /// Gives lane ids, as many as are asked for and each of its own: one draw of the system's randomness, counted on.

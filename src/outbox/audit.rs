@@ -14,7 +14,7 @@ use super::blob::Coder;
 use super::directory;
 use super::rows::{self, Lane, Reader, RowError};
 use super::schema::{self, Found};
-use super::{Waiting, open};
+use super::{Waiting, notification, open};
 use crate::engine::ledger::Account;
 use crate::engine::state::{Changes, Position};
 use crate::units::{Bytes, Lines, Timestamp};
@@ -150,6 +150,7 @@ fn look(connection: &mut Connection, audit: &mut Audit) -> Result<(), RowError> 
     let read = rows::read_positions(&snapshot).map(|positions| audit.positions = positions);
     note(audit, "positions", read)?;
     note(audit, "FIFOs", rows::read_blocks(&snapshot).map(drop))?;
+    note(audit, "notifications", notification::read(&snapshot).map(drop))?;
     let mut lanes = Vec::new();
     let read = rows::read_lanes(&snapshot).map(|found| lanes = found);
     note(audit, "destinations", read)?;

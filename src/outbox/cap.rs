@@ -97,6 +97,7 @@ impl Cost {
         let changes = epoch.changes;
         let rows = changes.streams.len() + changes.episodes.len() + changes.alerts.len();
         let rows = rows + epoch.positions.len() + epoch.blocks.len() + epoch.told.len();
+        let rows = rows + epoch.notifications.len();
         let gone = changes.streams_gone.len() + changes.episodes_gone.len() + changes.alerts_gone.len();
         let gone = gone + epoch.positions_gone.len() + epoch.blocks_gone.len();
         let streams = changes.streams.iter().map(|stream| stream.key.len() + stream.detail.len());
@@ -108,9 +109,10 @@ impl Cost {
         let paths = |position: &crate::engine::state::Position| {
             position.path.as_os_str().len() + position.source.as_os_str().len()
         };
-        let texts =
-            streams.chain(episodes).chain(alerts).chain(epoch.positions.iter().map(paths)).sum::<usize>()
-                as u64;
+        // In JSON, a control character takes six bytes; there are none in it but for a few line breaks.
+        let notifications = epoch.notifications.iter().map(|told| 2 * told.size() + NOTIFICATION);
+        let texts = streams.chain(episodes).chain(alerts).chain(notifications);
+        let texts = texts.chain(epoch.positions.iter().map(paths)).sum::<usize>() as u64;
         let (rows, gone) = (rows as u64, gone as u64);
         // A leaf of a tree is at least half full. A long text has pages of its own, the last of them partly filled.
         let state = 2 * (texts + rows * ROW) / PAGE + u64::from(rows > 0) * TREES;
@@ -127,6 +129,14 @@ impl Cost {
         Cost { written: DELETED_MAX * 2 + TREES, growth: 0, records: false }
     }
 
+    /// The cost of so many rows with so many bytes of text, and of deleting others.
+    pub(super) fn rows(rows: usize, texts: usize, gone: usize) -> Cost {
+        let (rows, texts, gone) = (rows as u64, texts as u64, gone as u64);
+        let growth = if rows > 0 { 2 * (texts + rows * ROW) / PAGE + TREES } else { 0 };
+        // Two tables, and in each a leaf, a neighbour and their parent.
+        Cost { written: growth + 3 * (rows + 2 * gone) + TREES, growth, records: false }
+    }
+
     /// The cost of one row with a text of so many bytes.
     pub(super) fn row(bytes: usize) -> Cost {
         let growth = bytes as u64 / (PAGE - 4) + 2;
@@ -136,6 +146,8 @@ impl Cost {
 
 /// The longest row without its texts, in bytes.
 const ROW: u64 = 160;
+/// A notification's names of fields and numbers, in bytes.
+const NOTIFICATION: usize = 400;
 /// Pages of the trees' upper levels, the free list and the small tables.
 const TREES: u64 = 24;
 

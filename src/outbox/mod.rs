@@ -11,6 +11,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `store` | one commit, the way back, acknowledging; what an error means |
+//! | `notification` | what people are to be told of alerts, and who was |
 //! | `epoch` | epochs as rows: writing, deleting, reading around what is damaged |
 //! | `cap` | how much of the disk each part may take |
 //! | `open` | from a directory in whatever state to a store that can be trusted |
@@ -24,6 +25,7 @@ mod blob;
 mod cap;
 mod directory;
 mod epoch;
+mod notification;
 mod open;
 mod rows;
 mod salvage;
@@ -34,12 +36,14 @@ mod wal;
 use std::io;
 use std::path::PathBuf;
 
+use crate::engine::record::notification::Notification;
 use crate::engine::record::{Batch, LaneId};
 use crate::engine::state::{Block, Changes, FileId, Position};
 use crate::units::{Bytes, Lines};
 
 pub use self::cap::SIZE_MIN;
 pub use self::directory::default_dir;
+pub use self::notification::KeptNotification;
 pub use self::store::Store;
 
 /// What a store is opened with (`outbox`).
@@ -90,6 +94,8 @@ pub struct Epoch<'a> {
     pub blocks_gone: &'a [String],
     /// Losses that a notice in `batch` names: they are not told again.
     pub told: &'a [Loss],
+    /// What people are to be told of alerts in `batch`.
+    pub notifications: &'a [Notification],
     /// The ack cursor: the fate of every record up to this number is known.
     pub acked: u64,
 }
@@ -105,9 +111,21 @@ impl<'a> Epoch<'a> {
             blocks: &[],
             blocks_gone: &[],
             told: &[],
+            notifications: &[],
             acked: 0,
         }
     }
+}
+
+/// A receiver has settled a notification: it was told, or is given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The number of the firing.
+    pub episode: u64,
+    /// Which turn of it ([`Notification::state`]).
+    pub state: &'static str,
+    /// Who.
+    pub receiver: String,
 }
 
 /// What [`Store::unsent`] found.
@@ -156,6 +174,8 @@ pub struct Recovered {
     pub positions: Vec<Position>,
     /// What was taken last out of each FIFO.
     pub blocks: Vec<Block>,
+    /// What people are still to be told, in the order in which it happened; also what fires and was told.
+    pub notifications: Vec<KeptNotification>,
     /// What waits for this destination.
     pub waiting: Waiting,
     /// What waits for others.

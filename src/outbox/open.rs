@@ -18,11 +18,11 @@ use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, OpenFlags, TransactionBehavi
 
 use super::cap::{PAGE, Shares};
 use super::directory::{self, Directory};
-use super::rows::{self, Lane, RowError};
+use super::rows::{self, Lane, RowError, Rows};
 use super::schema::{self, Found, Meta};
 use super::{Durability, Mishap, OpenError, Options, OtherLane, Recovered, Renewal, Waiting, salvage, wal};
 use crate::engine::record::LaneId;
-use crate::engine::state::{Block, Changes, Position, StreamState};
+use crate::engine::state::{Changes, StreamState};
 use crate::units::{Bytes, Lines};
 
 /// A store that can be trusted.
@@ -46,10 +46,7 @@ struct Loaded {
     connection: Connection,
     /// `None` for a store that was just made.
     meta: Option<Meta>,
-    lanes: Vec<Lane>,
-    changes: Changes,
-    positions: Vec<Position>,
-    blocks: Vec<Block>,
+    rows: Rows,
 }
 
 /// Opens the store in `directory`, which is locked.
@@ -208,14 +205,7 @@ fn load(directory: &Directory, options: &Options) -> Result<Loaded, Trouble> {
         Found::Empty => {
             let made = make(&mut connection);
             made.map_err(RowError::from).map_err(trouble)?;
-            return Ok(Loaded {
-                connection,
-                meta: None,
-                lanes: Vec::new(),
-                changes: Changes::default(),
-                positions: Vec::new(),
-                blocks: Vec::new(),
-            });
+            return Ok(Loaded { connection, meta: None, rows: Rows::default() });
         }
         Found::Ours => {}
         Found::Newer(found) => {
@@ -237,12 +227,10 @@ fn load(directory: &Directory, options: &Options) -> Result<Loaded, Trouble> {
                 return Ok(Err(said));
             }
         }
-        let (lanes, changes) = (rows::read_lanes(&connection)?, rows::read_changes(&connection)?);
-        let (positions, blocks) = (rows::read_positions(&connection)?, rows::read_blocks(&connection)?);
-        Ok(Ok((meta, lanes, changes, positions, blocks)))
+        Ok(Ok((meta, rows::read_all(&connection)?)))
     };
-    let (meta, lanes, changes, positions, blocks) = read().map_err(trouble)?.map_err(Trouble::Damaged)?;
-    Ok(Loaded { connection, meta: Some(meta), lanes, changes, positions, blocks })
+    let (meta, rows) = read().map_err(trouble)?.map_err(Trouble::Damaged)?;
+    Ok(Loaded { connection, meta: Some(meta), rows })
 }
 
 /// A store that was closed in order is checked page by page only up to this size (80 ms); rows and epochs have
@@ -347,7 +335,8 @@ fn settle(
     mint: &mut dyn FnMut() -> LaneId,
     mut mishaps: Vec<Mishap>,
 ) -> Result<Opened, RowError> {
-    let Loaded { mut connection, meta: before, mut lanes, mut changes, positions, blocks } = loaded;
+    let Loaded { mut connection, meta: before, rows } = loaded;
+    let Rows { mut lanes, mut changes, positions, blocks, notifications } = rows;
     let meta = Meta {
         // Both are hints; without them a copy is not noticed.
         identity: directory.identity().unwrap_or_default(),
@@ -394,6 +383,7 @@ fn settle(
         changes,
         positions,
         blocks,
+        notifications,
         waiting: waiting[index],
         other_lanes,
         created,

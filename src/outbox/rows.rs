@@ -10,6 +10,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::notification::{self, KeptNotification};
 use super::schema::{ALERT, FIFO, TALLY};
 use crate::engine::ledger::Account;
 use crate::engine::record::LaneId;
@@ -191,6 +192,27 @@ pub(super) fn each(
         take(&mut Reader::verified(row, table)?)?;
     }
     Ok(())
+}
+
+/// Everything but the records.
+#[derive(Default)]
+pub(super) struct Rows {
+    pub(super) lanes: Vec<Lane>,
+    pub(super) changes: Changes,
+    pub(super) positions: Vec<Position>,
+    pub(super) blocks: Vec<Block>,
+    pub(super) notifications: Vec<KeptNotification>,
+}
+
+/// Reads all of it.
+pub(super) fn read_all(connection: &Connection) -> Result<Rows, RowError> {
+    Ok(Rows {
+        lanes: read_lanes(connection)?,
+        changes: read_changes(connection)?,
+        positions: read_positions(connection)?,
+        blocks: read_blocks(connection)?,
+        notifications: notification::read(connection)?,
+    })
 }
 
 /// Everything the engine needs.

@@ -15,7 +15,7 @@ use super::rows::{self, Reader, RowError};
 pub(super) const FORMAT: u32 = 1;
 
 /// The tables, each with the statement that makes it and the columns of its key.
-pub(super) const TABLES: [(&str, &str, &[&str]); 12] = [
+pub(super) const TABLES: [(&str, &str, &[&str]); 14] = [
     // One row: which store this is, and how it was left.
     (
         "meta",
@@ -112,14 +112,30 @@ pub(super) const TABLES: [(&str, &str, &[&str]); 12] = [
          hash TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT, WITHOUT ROWID",
         &["name"],
     ),
+    // What people are to be told of alerts: a row for each turn of a firing, until its end was told.
+    (
+        NOTIFICATION,
+        "CREATE TABLE notification (episode INTEGER NOT NULL, state TEXT NOT NULL, detail TEXT NOT NULL, \
+         checksum INTEGER NOT NULL, PRIMARY KEY (episode, state)) STRICT, WITHOUT ROWID",
+        &["episode", "state"],
+    ),
+    // Who was told of it, or could not be. A row of its own: it comes from elsewhere than the next turn.
+    (
+        NOTIFIED,
+        "CREATE TABLE notified (episode INTEGER NOT NULL, state TEXT NOT NULL, receiver TEXT NOT NULL, \
+         checksum INTEGER NOT NULL, PRIMARY KEY (episode, state, receiver)) STRICT, WITHOUT ROWID",
+        &["episode", "state", "receiver"],
+    ),
 ];
 
 /// The tables that the first stores do not have. They are made when such a store is opened; versions that do not know them
 /// pass over them, so the format is the same.
-const LATER: [&str; 3] = [TALLY, ALERT, FIFO];
+const LATER: [&str; 5] = [TALLY, ALERT, FIFO, NOTIFICATION, NOTIFIED];
 pub(super) const TALLY: &str = "tally";
 pub(super) const ALERT: &str = "alert";
 pub(super) const FIFO: &str = "fifo";
+pub(super) const NOTIFICATION: &str = "notification";
+pub(super) const NOTIFIED: &str = "notified";
 
 /// What a database turned out to be.
 #[derive(Debug, PartialEq, Eq)]

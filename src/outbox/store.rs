@@ -17,7 +17,9 @@ use super::cap::{Cost, DELETED_MAX, PAGE, SIZE_MIN, Shares, Taken};
 use super::directory::Directory;
 use super::epoch::{Gone, Stored, delete_acknowledged, put_epoch, put_losses, read_unsent};
 use super::rows::{self, Lane, RowError};
-use super::{Epoch, OpenError, Options, Recovered, StoreError, Unsent, Waiting, open, schema};
+use super::{
+    Epoch, OpenError, Options, Recovered, StoreError, Told, Unsent, Waiting, notification, open, schema,
+};
 use crate::engine::record::LaneId;
 use crate::units::{Bytes, Lines};
 
@@ -126,6 +128,7 @@ impl Store {
             rows::write_positions(connection, epoch.positions, epoch.positions_gone)?;
             rows::write_blocks(connection, epoch.blocks, epoch.blocks_gone)?;
             put_losses(connection, &lane.destination, epoch.told)?;
+            notification::put(connection, epoch.notifications)?;
             delete_acknowledged(connection, &mut lane, acked)
         });
         let gone = self.done("commit to", written)?;
@@ -177,6 +180,28 @@ impl Store {
         });
         self.replaced = true;
         self.done("replace a record in", written)
+    }
+
+    /// Notes which receivers have settled which notifications, and forgets the firings of `over`: all were told of their end.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. Losing this call costs messages that come twice, never one.
+    pub fn settle_notifications(&mut self, told: &[Told], over: &[u64]) -> Result<(), StoreError> {
+        // Some at a time: it bounds what a transaction costs.
+        for told in told.chunks(SETTLED_MAX) {
+            let texts = told.iter().map(|told| told.receiver.len()).sum();
+            self.make_room(Cost::rows(told.len(), texts, 0))?;
+            let written =
+                transaction(self.connection.as_mut(), |connection| notification::put_told(connection, told));
+            self.done("note in", written)?;
+        }
+        for over in over.chunks(SETTLED_MAX) {
+            self.make_room(Cost::rows(0, 0, over.len()))?;
+            let written =
+                transaction(self.connection.as_mut(), |connection| notification::forget(connection, over));
+            self.done("forget in", written)?;
+        }
+        Ok(())
     }
 
     /// The oldest stored records of which one has a number of at least `from`, whole epochs as they were committed; or
@@ -342,6 +367,9 @@ impl Store {
 
 /// With less than this left on the disk, an I/O error is taken for a full disk.
 const NO_ROOM: u64 = 256 << 10;
+
+/// How many notifications are settled in one transaction.
+const SETTLED_MAX: usize = 32;
 
 /// The number of the epoch's last record; the one before `next` when it has none.
 fn last_seq(epoch: &Epoch<'_>, next: u64) -> Result<u64, StoreError> {

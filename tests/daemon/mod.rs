@@ -4,6 +4,7 @@ mod disk;
 mod idle;
 mod lives;
 mod memory;
+mod notify;
 mod remote;
 mod restart;
 mod stdin;

@@ -8,5 +8,6 @@ pub(crate) mod http;
 pub(crate) mod incident;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod records;
 pub(crate) mod source;

@@ -9,6 +9,7 @@ mod keys;
 mod later;
 mod loops;
 mod multiline;
+mod notify;
 mod output;
 mod redact;
 mod status;
@@ -43,10 +44,9 @@ pub(super) const KNOWN: [&str; 14] = [
     "notify",
 ];
 
-const LATER: [Later; 3] = [
+const LATER: [Later; 2] = [
     later("driver", "{ enabled: false, socket: /run/docker/plugins/squall.sock }"),
     later("retention", "{}"),
-    later("notify", "{}"),
 ];
 const BUDGET_LATER: [Later; 2] = [later("bytes_per_second", "null"), later("lines_per_second", "null")];
 
@@ -87,6 +87,7 @@ pub(super) fn check(root: &Node, environment: &Environment, findings: &mut Findi
     config.storm = check_storm(&keys, findings);
     config.loops = loops::check(&keys, findings);
     config.alerts = alerts::check(&keys, environment, findings);
+    config.notify = notify::check(&keys, findings);
     config.memory_max = check_budget(&keys, config.memory_max, findings);
     config.status = status::check(&keys, findings);
     config.outbox = check_outbox(&keys, findings);

@@ -15,6 +15,7 @@ use crate::units::Timestamp;
 
 /// One turn of a firing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Notification {
     /// The firing: the same for both of its turns, in its records, and after a restart (`<lane>-a7`).
     pub firing: String,

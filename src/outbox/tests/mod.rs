@@ -7,6 +7,7 @@ mod damage;
 mod disk;
 mod golden;
 mod model;
+mod notifications;
 mod torn;
 
 use std::fs;

@@ -101,6 +101,7 @@ impl Backlog {
                 parcel.waiting.push(waiting);
             }
             group.told = Some(now);
+            group.due = now + self.pace.group_interval;
             if !one_for_all {
                 parcel.group = Some(name.clone());
                 break;
@@ -225,7 +226,7 @@ mod tests {
             backlog.push(of("a", told), at(0));
         }
         assert_eq!(ids(backlog.next(at(5))), ["1-firing"]);
-        assert_eq!(ids(backlog.next(at(5))), ["1-resolved", "2-firing"]);
+        assert_eq!(ids(backlog.next(at(65))), ["1-resolved", "2-firing"]);
     }
 
     #[test]

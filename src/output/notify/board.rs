@@ -25,6 +25,8 @@ pub(super) struct Board {
     give_up_after: Duration,
     /// No request before this.
     not_before: Monotonic,
+    /// Requests keep no distance any more.
+    hurries: bool,
 }
 
 #[derive(Debug)]
@@ -43,7 +45,7 @@ struct Alert {
 impl Board {
     /// Nothing to tell.
     pub(super) fn new(give_up_after: Duration) -> Board {
-        Board { alerts: BTreeMap::new(), give_up_after, not_before: Monotonic::default() }
+        Board { alerts: BTreeMap::new(), give_up_after, not_before: Monotonic::default(), hurries: false }
     }
 
     /// How an alert stands from now on.
@@ -53,6 +55,11 @@ impl Board {
         let until = told.is_resolved.then(|| now.arrival + (RESOLVED_FOR - over));
         let alert = Alert { next: now.arrival, since: now.arrival, until, has_arrived: false, told };
         self.alerts.insert(alert.told.episode, alert);
+    }
+
+    /// What is not told yet is due at once, from now on.
+    pub(super) fn hurry(&mut self) {
+        (self.hurries, self.not_before) = (true, Monotonic::default());
     }
 
     /// When the next request is due.
@@ -90,7 +97,7 @@ impl Board {
             }
         }
         let is_behind = self.alerts.values().any(|alert| alert.next <= now);
-        self.not_before = if is_behind { now } else { now + POST_EVERY };
+        self.not_before = if is_behind || self.hurries { now } else { now + POST_EVERY };
         over
     }
 

@@ -67,6 +67,13 @@ pub enum Fate {
     GivenUp,
 }
 
+impl Outcome {
+    /// Whether the receiver took it.
+    pub fn has_arrived(&self) -> bool {
+        self.result.is_ok()
+    }
+}
+
 impl Courier {
     /// A receiver that was told nothing yet. `seed` makes its back-off its own.
     ///
@@ -96,8 +103,9 @@ impl Courier {
 
     /// What waits is told as soon as it may be: squall ends.
     pub fn hurry(&mut self) {
-        if let Queue::Once(backlog) = &mut self.queue {
-            backlog.hurry();
+        match &mut self.queue {
+            Queue::Once(backlog) => backlog.hurry(),
+            Queue::Standing(board) => board.hurry(),
         }
     }
 
@@ -230,3 +238,89 @@ fn settled(all: Vec<Arc<Notification>>, fate: Fate) -> Vec<Settled> {
 
 /// The longest time that [`Message::send`] takes, in case somebody waits for it.
 pub const SEND_MAX: Duration = Duration::from_secs(6);
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::Place;
+    use super::super::text::tests::{firing, resolved};
+    use super::super::url::Url;
+    use super::*;
+    use crate::units::Timestamp;
+
+    fn at(seconds: u64) -> Now {
+        let wall = Timestamp(firing(1).at.0) + Duration::from_secs(seconds);
+        Now { arrival: Monotonic(seconds * 1_000_000_000), wall }
+    }
+
+    fn courier(kind: Kind) -> Courier {
+        let place = Place::Url(Url::parse("https://host/x").expect("an address"));
+        let receiver = Receiver { name: "test".to_owned(), kind, place, token_file: None };
+        Courier::new(receiver, &Options::default(), 7).expect("a courier")
+    }
+
+    /// Lets what is due fare like this: what is settled, and how.
+    fn fare(courier: &mut Courier, second: u64, result: Result<(), Lasts>) -> Vec<(String, Fate)> {
+        let message = courier.prepare(at(second)).expect("a message is due");
+        let result = result.map_err(|lasts| Failure { reason: "it failed".to_owned(), lasts });
+        let settled = courier.conclude(Outcome { message, result }, at(second).arrival);
+        settled.iter().map(|settled| (settled.notification.id().replace("abc-a", ""), settled.fate)).collect()
+    }
+
+    fn now_and_then(asked: u64) -> Result<(), Lasts> {
+        Err(Lasts::ForNow(Some(Duration::from_secs(asked))))
+    }
+
+    #[test]
+    fn what_fails_is_told_later_and_settled_once() {
+        let mut courier = courier(Kind::Slack);
+        courier.push(Arc::new(firing(1)), at(0));
+        assert_eq!(courier.deadline(), Some(at(5).arrival));
+        assert_eq!(fare(&mut courier, 5, now_and_then(30)), []);
+        assert_eq!(courier.deadline(), Some(at(35).arrival), "as it asks");
+        courier.push(Arc::new(firing(2)), at(10));
+        assert!(courier.prepare(at(34)).is_none());
+        let all = [("1-firing".to_owned(), Fate::Told), ("2-firing".to_owned(), Fate::Told)];
+        assert_eq!(fare(&mut courier, 35, Ok(())), all);
+        assert_eq!((courier.deadline(), courier.news_deadline()), (None, None));
+    }
+
+    #[test]
+    fn what_a_receiver_does_not_want_is_given_up_and_the_next_goes_out() {
+        let mut courier = courier(Kind::Webhook { secret_file: None });
+        courier.push(Arc::new(firing(1)), at(0));
+        assert_eq!(fare(&mut courier, 5, Err(Lasts::ForEver)), [("1-firing".to_owned(), Fate::GivenUp)]);
+        courier.push(Arc::new(resolved(1)), at(6));
+        assert_eq!(courier.deadline(), Some(at(65).arrival), "the group's distance, and no back-off");
+        assert_eq!(fare(&mut courier, 65, Ok(())), [("1-resolved".to_owned(), Fate::Told)]);
+    }
+
+    #[test]
+    fn a_receiver_that_is_away_for_too_long_is_given_up() {
+        let mut courier = courier(Kind::Slack);
+        courier.push(Arc::new(firing(1)), at(0));
+        fare(&mut courier, 5, now_and_then(0));
+        assert!(courier.take_expired(at(3_599).arrival).is_empty());
+        let expired = courier.take_expired(at(3_600).arrival);
+        assert_eq!((expired.len(), expired[0].fate), (1, Fate::GivenUp));
+        assert_eq!(courier.deadline(), None);
+    }
+
+    #[test]
+    fn alertmanager_is_told_what_stands_when_it_is_back() {
+        let mut courier = courier(Kind::Alertmanager);
+        courier.push(Arc::new(firing(1)), at(0));
+        courier.push(Arc::new(firing(2)), at(0));
+        assert_eq!(fare(&mut courier, 0, now_and_then(100)), []);
+        courier.push(Arc::new(resolved(1)), at(60));
+        assert_eq!(courier.deadline(), Some(at(100).arrival));
+        let message = courier.prepare(at(100)).expect("it is due");
+        assert!(
+            message.body.contains("abc-a1-resolved") && !message.body.contains("abc-a1-firing"),
+            "{}",
+            message.body
+        );
+        assert!(courier.conclude(Outcome { message, result: Ok(()) }, at(100).arrival).is_empty());
+        assert_eq!(courier.news_deadline(), None, "all is known");
+        assert_eq!(courier.deadline(), Some(at(160).arrival), "and told again");
+    }
+}

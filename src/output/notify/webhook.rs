@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(body["truncatedAlerts"], 100 - listed);
     }
 
-    /// The values are Alertmanager's own for these labels (see `tests/daemon/notify`, which asks a real one).
+    /// Nothing hashed is FNV's basis. That the rest is as theirs is asked of a real Alertmanager in `tests/daemon/notify.rs`.
     #[test]
     fn fingerprints_are_those_of_prometheus() {
         let of = |labels: &[(&str, &str)]| {
