@@ -61,7 +61,10 @@ impl Desk {
 
     fn take(&mut self, note: Note) {
         match note {
-            Note::Tell(notification) => self.courier.push(notification, clock::now()),
+            Note::Tell(notification) => {
+                let settled = self.courier.push(notification, clock::now());
+                self.settle(settled);
+            }
             Note::Hurry => self.courier.hurry(),
         }
     }

@@ -141,7 +141,7 @@ impl Notifier {
             self.over = kept.iter().map(|kept| kept.notification.episode).collect();
             return;
         }
-        let ended: HashSet<u64> = kept
+        let mut ended: HashSet<u64> = kept
             .iter()
             .filter(|kept| kept.notification.is_resolved)
             .map(|kept| kept.notification.episode)
@@ -153,17 +153,20 @@ impl Notifier {
             .map(|kept| Notification { is_resolved: true, at: now.wall, ..kept.notification.clone() })
             .map(|notification| KeptNotification { notification, told: Vec::new() })
             .collect();
+        ended.extend(orphans.iter().map(|orphan| orphan.notification.episode));
         kept.extend(orphans);
         for KeptNotification { notification, told } in kept {
-            let wanting = |line: &&Line| !(line.is_once && told.contains(&line.name));
-            self.book.take_back(&notification, self.lines.iter().filter(wanting).count());
-            let notification = Arc::new(notification);
-            let is_over = self.lines.iter().filter(wanting).count() == 0 && notification.is_resolved;
-            if is_over {
+            // What stands is what counts: that something fired is not told again when it has ended.
+            let is_past = !notification.is_resolved && ended.contains(&notification.episode);
+            let wanting = |line: &&Line| if line.is_once { !told.contains(&line.name) } else { !is_past };
+            let open = self.lines.iter().filter(wanting).count();
+            self.book.take_back(&notification, open);
+            if open == 0 && notification.is_resolved {
                 self.over.push(notification.episode);
                 self.book.forget(notification.episode);
             }
             self.on_the_way += self.lines.iter().filter(wanting).filter(|line| line.is_once).count();
+            let notification = Arc::new(notification);
             self.lines.iter().filter(wanting).for_each(|line| {
                 // There is room for as many as were admitted.
                 let _ = line.notes.try_send(Note::Tell(Arc::clone(&notification)));

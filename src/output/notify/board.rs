@@ -20,7 +20,7 @@ const POST_EVERY: Duration = Duration::from_secs(1);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Board {
-    /// By the number of the firing.
+    /// By the number of the firing; no two of them have the same labels.
     alerts: BTreeMap<u64, Alert>,
     give_up_after: Duration,
     /// No request before this.
@@ -48,13 +48,19 @@ impl Board {
         Board { alerts: BTreeMap::new(), give_up_after, not_before: Monotonic::default(), hurries: false }
     }
 
-    /// How an alert stands from now on.
-    pub(super) fn push(&mut self, told: Arc<Notification>, now: Now) {
+    /// How an alert stands from now on. Gives back earlier firings of the same alert, which are not told any more:
+    /// Alertmanager knows alerts by their labels, and would take their end for this one's.
+    pub(super) fn push(&mut self, told: Arc<Notification>, now: Now) -> Vec<Arc<Notification>> {
+        let is_superseded =
+            |alert: &Alert| alert.told.labels == told.labels && alert.told.episode != told.episode;
+        let superseded = self.alerts.extract_if(.., |_, alert| is_superseded(alert));
+        let superseded = superseded.map(|(_, alert)| alert.told).collect();
         // After a restart, some of the time is over.
         let over = if told.is_resolved { now.wall.since(told.at).min(RESOLVED_FOR) } else { Duration::ZERO };
         let until = told.is_resolved.then(|| now.arrival + (RESOLVED_FOR - over));
         let alert = Alert { next: now.arrival, since: now.arrival, until, has_arrived: false, told };
         self.alerts.insert(alert.told.episode, alert);
+        superseded
     }
 
     /// What is not told yet is due at once, from now on.
@@ -123,6 +129,12 @@ mod tests {
     use super::*;
     use crate::units::Timestamp;
 
+    /// A firing with labels of its own.
+    fn other(told: Notification) -> Arc<Notification> {
+        let labels = vec![("alertname".to_owned(), told.episode.to_string())];
+        Arc::new(Notification { labels, ..told })
+    }
+
     /// So many seconds after the firing's end.
     fn at(seconds: u64) -> Now {
         let wall = resolved(1).at + Duration::from_secs(seconds);
@@ -169,11 +181,23 @@ mod tests {
     #[test]
     fn fault_079_a_storm_of_alerts_is_a_handful_of_requests() {
         let mut board = Board::new(Duration::from_secs(3600));
-        (0..1_000).for_each(|episode| board.push(Arc::new(firing(episode)), at(0)));
+        (0..1_000).for_each(|episode| drop(board.push(other(firing(episode)), at(0))));
         let sizes: Vec<_> = (0..5).map(|_| send(&mut board, 0).0.len()).collect();
         assert_eq!(sizes, [200; 5]);
-        board.push(Arc::new(firing(1_000)), at(0));
+        board.push(other(firing(1_000)), at(0));
         assert_eq!(board.deadline(), Some(at(1).arrival), "one request a second is enough");
+    }
+
+    #[test]
+    fn what_fires_again_is_not_ended_by_its_earlier_end() {
+        let mut board = Board::new(Duration::from_secs(3600));
+        board.push(Arc::new(resolved(1)), at(0));
+        send(&mut board, 0);
+        let superseded = board.push(Arc::new(firing(2)), at(10));
+        assert_eq!(superseded.iter().map(|told| told.episode).collect::<Vec<_>>(), [1]);
+        assert_eq!(send(&mut board, 10).0, ["2-firing"]);
+        assert_eq!(send(&mut board, 70).0, ["2-firing"]);
+        assert!(board.push(Arc::new(resolved(2)), at(80)).is_empty(), "its own end is no other firing");
     }
 
     #[test]
@@ -190,8 +214,8 @@ mod tests {
     #[test]
     fn an_end_that_nobody_takes_is_given_up_and_what_fires_is_not() {
         let mut board = Board::new(Duration::from_secs(3600));
-        board.push(Arc::new(firing(1)), at(0));
-        board.push(Arc::new(resolved(2)), at(0));
+        board.push(other(firing(1)), at(0));
+        board.push(other(resolved(2)), at(0));
         assert!(board.take_expired(at(3_599).arrival).is_empty());
         let expired: Vec<_> = board.take_expired(at(3_600).arrival).iter().map(|told| told.episode).collect();
         assert_eq!(expired, [2]);

@@ -93,11 +93,14 @@ impl Courier {
         &self.receiver.name
     }
 
-    /// Something it is to be told.
-    pub fn push(&mut self, told: Arc<Notification>, now: Now) {
+    /// Something it is to be told. Gives back what need not be told any more because of that.
+    pub fn push(&mut self, told: Arc<Notification>, now: Now) -> Vec<Settled> {
         match &mut self.queue {
-            Queue::Once(backlog) => backlog.push(told, now.arrival),
-            Queue::Standing(board) => board.push(told, now),
+            Queue::Once(backlog) => {
+                backlog.push(told, now.arrival);
+                Vec::new()
+            }
+            Queue::Standing(board) => settled(board.push(told, now), Fate::Told),
         }
     }
 
@@ -308,8 +311,9 @@ mod tests {
     #[test]
     fn alertmanager_is_told_what_stands_when_it_is_back() {
         let mut courier = courier(Kind::Alertmanager);
-        courier.push(Arc::new(firing(1)), at(0));
-        courier.push(Arc::new(firing(2)), at(0));
+        let other = Notification { labels: Vec::new(), ..firing(2) };
+        assert!(courier.push(Arc::new(firing(1)), at(0)).is_empty());
+        assert!(courier.push(Arc::new(other), at(0)).is_empty());
         assert_eq!(fare(&mut courier, 0, now_and_then(100)), []);
         courier.push(Arc::new(resolved(1)), at(60));
         assert_eq!(courier.deadline(), Some(at(100).arrival));
