@@ -371,12 +371,6 @@ impl Alerts {
         self.watches.iter().filter(|watch| !watch.has_fired).map(|watch| &watch.rule)
     }
 
-    /// How many fire now.
-    pub fn firing(&self) -> usize {
-        let series = self.watches.iter().flat_map(|watch| &watch.series);
-        series.filter(|judged| matches!(judged.series.state, State::Firing(_))).count()
-    }
-
     /// Firings ever.
     pub fn ever(&self) -> u64 {
         self.ever

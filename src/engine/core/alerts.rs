@@ -105,7 +105,7 @@ impl Watching {
     }
 
     pub(super) fn firing(&self) -> u64 {
-        self.alerts.as_ref().map_or(0, |alerts| alerts.firing() as u64)
+        self.alerts.as_ref().map_or(0, |alerts| alerts.firing().count() as u64)
     }
 
     /// Hands out what has changed, and what is gone.

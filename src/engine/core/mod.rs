@@ -141,7 +141,6 @@ impl Core {
             limited: Lines(0),
             catalog: Catalog::new(options.storm.templates_max, options.seed),
             storms: Storms::new(options.storm.clone()),
-            alerts: Watching::new(&options),
             loops: Loops::new(options.loops, options.storm.pace()),
             from_start: FromStart::default(),
             encoder: Encoder::new(options.lane, 1, options.record_max),
