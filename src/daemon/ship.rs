@@ -520,6 +520,9 @@ pub fn explain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
     use crate::daemon::wake::Wake;
+    use crate::engine::record::LaneId;
+    use crate::engine::record::notification::Notification;
+    use crate::output::blackhole::Blackhole;
     use crate::output::kafka::{Kafka, Options, Sasl};
     use crate::units::Timestamp;
 
@@ -563,5 +566,31 @@ mod tests {
         std::fs::write(&password_file, "right\n").expect("a secret");
         assert!(fails(&mut ship, 2_299), "not tried again so soon");
         assert!(!fails(&mut ship, 3_299), "the password is there");
+    }
+
+    /// Nobody's lines wait for what people are told: where there is no room for it, it is not remembered.
+    #[test]
+    fn fault_079_notifications_hold_up_no_epoch() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = outbox::Options {
+            dir: folder.path().to_owned(),
+            size_max: outbox::SIZE_MIN,
+            durability: outbox::Durability::Process,
+        };
+        let (store, _) = Store::open(&options, "blackhole", &mut || LaneId(7)).expect("a store");
+        let feedback = Arc::new(Feedback::new(Arc::new(Wake::default())));
+        let output = Output::Blackhole(Blackhole::default());
+        let mut ship = Ship::new(output, Some(store), folder.path().join("letters"), [0, 1], feedback);
+        for episode in 0..400 {
+            let summary = "x".repeat(30_000);
+            let notifications = vec![Notification { episode, summary, ..Notification::default() }];
+            let mut epoch = Epoch { notifications, ..Epoch::default() };
+            epoch.changes.totals.next_seq = 1;
+            assert!(ship.commit(&mut epoch, at(0)).is_ok(), "{episode}");
+            assert_eq!(epoch.notifications.len(), 1, "it is told all the same");
+        }
+        drop(ship);
+        let (_, recovered) = Store::open(&options, "blackhole", &mut || LaneId(8)).expect("a store");
+        assert!((50..399).contains(&recovered.notifications.len()), "{}", recovered.notifications.len());
     }
 }

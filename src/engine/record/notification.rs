@@ -2,7 +2,7 @@
 //!
 //! Unlike an alert's record, which goes where all records go, this goes to whoever is on call, and is remembered until it
 //! has arrived there. So it is complete by itself: a receiver that was away needs nothing else.
-//! Limit: annotations take [`ANNOTATIONS_MAX`] bytes together; the rest of them is left out. What they hold of a log is
+//! Limit: annotations take `ANNOTATIONS_MAX` bytes together; the rest of them is left out. What they hold of a log is
 //! bounded and without control characters already (`engine::alert`).
 //! Not here: whom it is sent to, and how it looks there (`output::notify`).
 
