@@ -140,7 +140,7 @@ impl Board {
         self.asked.swap(false, Ordering::AcqRel)
     }
 
-    /// The engine's view with lists that are younger than [`DETAILS_AGE_MAX`], or the last one where the data thread is
+    /// The engine's view with lists that are younger than a second, or the last one where the data thread is
     /// too busy to make them.
     pub async fn detailed(&self, now: Now) -> Arc<EngineView> {
         let is_fresh = |details: &Details| {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::frame::Format;
 use super::super::storm::throttle::LimitOrder;
 use super::super::storm::window::ClosedBy;
 use super::super::storm::{Collapse, Limits};
-use super::World;
+use super::super::{Options, Source};
+use super::{World, restart};
 use crate::units::Lines;
 
 fn order(per_second: u32, burst: u32, seconds: u64) -> LimitOrder {
@@ -87,6 +89,36 @@ fn it_can_be_lifted_gently_and_at_once() {
     served(&mut world, 1, 50);
     assert_eq!(world.verbatim(), 50);
     world.finish(ClosedBy::End);
+}
+
+#[test]
+fn a_limit_and_what_it_has_held_back_survive_a_kill() {
+    let source = Source { name: "web".into(), format: Format::Docker, stays: true, ..Source::default() };
+    let mut world = restart::World::new(Options::default(), source, Vec::new());
+    world.write(0.0, "request 0 served");
+    world.read_all();
+    world.engine.set_limit(order(10, 5, 60), world.now);
+    (1..=50).for_each(|n| world.write(1.0, &format!("request {n} served")));
+    world.read_all();
+    assert_eq!(world.engine.ledger().lines_limited, Lines(45));
+    world.commit();
+    world.restart(10);
+    let view = world.engine.limit(world.now).expect("it is still there");
+    assert_eq!((view.order.per_second, view.left), (10, Duration::from_secs(50)));
+    (51..=60).for_each(|n| world.write(11.0, &format!("request {n} served")));
+    world.read_all();
+    assert_eq!(world.engine.ledger().lines_limited, Lines(50));
+    world.wait(50);
+    assert!(world.engine.limit(world.now).is_some_and(|limit| limit.is_returning));
+    world.commit();
+    world.restart(60);
+    assert!(world.engine.limit(world.now).is_some(), "nobody has seen whether it would still bind");
+    world.wait(0);
+    world.wait(10);
+    assert_eq!(world.engine.limit(world.now), None);
+    world.finish();
+    let told: u64 = world.of("summary").iter().filter_map(|told| told["limited"].as_u64()).sum();
+    assert_eq!((told, world.engine.ledger().lines_limited), (50, Lines(50)));
 }
 
 #[derive(Clone, Debug)]
