@@ -127,7 +127,7 @@ fn systemd_understands_the_service() {
     let here = folder.path().join("squall.service");
     // It looks whether the program and the user are there.
     let program = PathBuf::from(program()).display().to_string();
-    let unit = unit.replace("/usr/local/bin/squall", &program).replace("User=squall", "User=nobody");
+    let unit = unit.replace("/usr/local/bin/squall", &program).replace("User=squall", "User=root");
     fs::write(&here, unit).expect("a unit");
     let Ok(verified) = Command::new("systemd-analyze").arg("verify").arg(&here).output() else {
         println!("skipped: there is no systemd-analyze");

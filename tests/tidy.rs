@@ -81,8 +81,8 @@ const STAGES: &[&str] = &[
 /// The modules that know neither a clock nor the world.
 const PURE: &[&str] = &["corpus", "dedup", "engine", "report", "suggest", "terminal", "units"];
 
-/// The one file that may hold `unsafe` code.
-const UNSAFE: &str = "engine/template/mask/avx2.rs";
+/// The files that may hold `unsafe` code: vector instructions, and a number for the allocator.
+const UNSAFE: [&str; 2] = ["engine/template/mask/avx2.rs", "daemon/heap.rs"];
 
 /// The longest file, in lines without its tests.
 const LINES_MAX: usize = 500;
@@ -202,13 +202,15 @@ fn is_pure(file: &File) -> Vec<Fault> {
     file.paths().into_iter().filter(impure).map(fault).collect()
 }
 
-/// `unsafe` stays in the one file where its reason is written.
+/// `unsafe` stays in the files where its reason is written.
 fn is_safe(file: &File) -> Vec<Fault> {
-    if file.path == UNSAFE {
+    if UNSAFE.contains(&file.path.as_str()) {
         return Vec::new();
     }
     let found = source::tokens(&file.text).into_iter().filter(|token| token.text == "unsafe");
-    found.map(|token| Fault { line: token.line, what: format!("`unsafe` outside {UNSAFE}") }).collect()
+    found
+        .map(|token| Fault { line: token.line, what: format!("`unsafe` outside {}", UNSAFE.join(", ")) })
+        .collect()
 }
 
 /// A file begins by saying what it is for.
@@ -334,7 +336,7 @@ fn pure_modules_stay_pure() {
 }
 
 #[test]
-fn unsafe_code_has_one_home() {
+fn unsafe_code_has_its_homes() {
     check(is_safe, "engine/template/mask/avx2.rs", "unsafe { f() }", 0);
     check(is_safe, "engine/template/mask/mod.rs", "unsafe { f() }", 1);
     check(is_safe, "units.rs", "#[cfg(test)]\nmod tests {\n    unsafe fn f() {}\n}\n", 1);

@@ -8,12 +8,13 @@ use anyhow::Context as _;
 use rustix::net::{AddressFamily, sockopt};
 
 use super::destination::Destination;
-use super::run::{place, send_to, until_end};
+use super::life::until_end;
+use super::run::{place, send_to};
 use super::validate::{check, environment, say};
 use super::{Exit, log, usage};
 use crate::config::{self, Config, Durability, Listen, Sources, WhenFull};
 use crate::daemon::driver::{Listening, Options, Registry, Shared, Worker, supervisor};
-use crate::daemon::{Daemon, StartError};
+use crate::daemon::{Daemon, StartError, heap};
 use crate::outbox;
 
 /// Serve dockerd as a logging driver.
@@ -51,6 +52,7 @@ pub struct Args {
 
 /// Runs the driver.
 pub fn main(args: &Args) -> anyhow::Result<Exit> {
+    heap::give_back_large();
     log::begin("info");
     let sources = Sources {
         files: args.config.clone(),

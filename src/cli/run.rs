@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
 
 use super::destination::Destination;
+use super::life;
+use super::reload::Reload;
 use super::stdio::{complain, print};
 use super::validate::{environment, load};
 use super::{Exit, log, usage};
@@ -16,7 +16,7 @@ use crate::config::{
     self, Config, FileOptions, Input, InputKind, Listen, Output, Sources, TailFrom, TailOptions,
 };
 use crate::daemon::report::Report;
-use crate::daemon::{Daemon, StartError};
+use crate::daemon::{StartError, heap};
 use crate::engine::frame::Format;
 use crate::engine::line::multiline::{self, Kind, Language};
 use crate::engine::storm::Collapse;
@@ -67,6 +67,9 @@ pub struct Args {
     /// Where to serve /health, /metrics and the page: 127.0.0.1:9599, unix:/path, or off
     #[arg(long, value_name = "ADDR|off", value_parser = Listen::parse)]
     pub listen: Option<Listen>,
+    /// Look every 5 s whether the configuration has changed, and take it over; SIGHUP does so at any time
+    #[arg(long)]
+    pub watch_config: bool,
     /// Finish what is there, deliver it, print the ledger, exit
     #[arg(long)]
     pub until_eof: bool,
@@ -171,6 +174,7 @@ impl MultilineFlag {
 
 /// Runs the sidecar.
 pub fn main(args: &Args) -> anyhow::Result<Exit> {
+    heap::give_back_large();
     log::begin("info");
     let sources = Sources {
         files: args.config.clone(),
@@ -182,7 +186,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     let Some(mut config) = load(&sources) else { return Ok(Exit::Config) };
     apply(args, &mut config);
     let to_console = matches!(config.outputs.as_slice(), [Output::Console { .. }]);
-    match run(&config) {
+    match life::run(&config, Reload::new(args, sources, &config)) {
         Ok(report) => conclude(args, &config, &report, to_console),
         Err(error @ (StartError::NoInput | StartError::Outputs(_))) => Ok(usage(error)),
         Err(StartError::Outbox { dir, source }) if matches!(*source, OpenError::InUse { .. }) => {
@@ -194,7 +198,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Flags win over the config.
-fn apply(args: &Args, config: &mut Config) {
+pub(super) fn apply(args: &Args, config: &mut Config) {
     if !args.tail.is_empty() || args.stdin {
         config.inputs.clear();
     }
@@ -270,59 +274,6 @@ pub(super) fn send_to(destination: &Destination, json: bool, config: &mut Config
         Destination::Blackhole => Output::Blackhole,
     };
     config.outputs = vec![output];
-}
-
-/// How long the threads may take beyond the stop's time, which they keep themselves unless a write to a pipe that nobody
-/// reads holds them. Longer than tearing a Kafka producer down; with the default 8 s within Docker's 10 s.
-const GRACE: Duration = Duration::from_millis(1500);
-
-fn run(config: &Config) -> Result<Report, StartError> {
-    until_end(config, |on_end| Daemon::start(config, on_end))
-}
-
-/// Runs until the end; the first signal stops in order, the second at once.
-pub(super) fn until_end(
-    config: &Config,
-    start: impl FnOnce(Box<dyn FnOnce() + Send>) -> Result<Daemon, StartError>,
-) -> Result<Report, StartError> {
-    let action = "start the runtime";
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| StartError::System { action, source })?;
-    runtime.block_on(async {
-        let action = "wait for signals";
-        let system = |source| StartError::System { action, source };
-        let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-        let (ended, mut end) = oneshot::channel();
-        let daemon = start(Box::new(move || {
-            // Nobody listens any more when the receiver is gone.
-            let _ = ended.send(());
-        }))?;
-        let mut overdue = Box::pin(tokio::time::sleep(Duration::MAX));
-        let mut asked = false;
-        loop {
-            tokio::select! {
-                _ = &mut end => return Ok(daemon.join()),
-                () = &mut overdue => {
-                    let delivered = daemon.standing().acked_records;
-                    tracing::error!("the output blocks: records after the first {delivered} were not delivered");
-                    std::process::exit(1);
-                }
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            // The daemon may have stopped by itself before; that is not the user's first signal.
-            if std::mem::replace(&mut asked, true) {
-                tracing::error!("stopped at once by a second signal, what was not delivered is lost");
-                std::process::exit(1);
-            }
-            tracing::info!(within = ?config.shutdown_timeout, "stopping");
-            daemon.stop();
-            overdue = Box::pin(tokio::time::sleep(config.shutdown_timeout + GRACE));
-        }
-    })
 }
 
 fn conclude(args: &Args, config: &Config, report: &Report, to_console: bool) -> anyhow::Result<Exit> {

@@ -39,6 +39,16 @@ impl Finding {
         &self.notes
     }
 
+    /// The same in one line, for who shows no more: `squall.yaml:1:10: unknown key (known keys: …)`.
+    pub fn line(&self) -> String {
+        let place = match self.place.position() {
+            Some((line, column)) => format!("{}:{line}:{column}", self.place.name()),
+            None => self.place.name().into_owned(),
+        };
+        let notes: String = self.notes.iter().map(|note| format!(" ({note})")).collect();
+        format!("{place}: {}{notes}", self.message).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     pub(super) fn note(&mut self, note: impl Into<String>) -> &mut Finding {
         self.notes.push(note.into());
         self

@@ -107,6 +107,15 @@ impl Place {
         }
     }
 
+    /// What to call it: the name of the text, the variable, the flag, the file.
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        match self {
+            Place::Text { source, .. } => source.name().into(),
+            Place::Variable(name) | Place::Flag(name) => (&**name).into(),
+            Place::Path(path) => path.to_string_lossy(),
+        }
+    }
+
     /// For sorting: texts in their order and from top to bottom, then variables, flags and whole files.
     pub(super) fn rank(&self) -> (u8, &str, usize) {
         match self {

@@ -339,7 +339,8 @@ impl DataThread {
         self.listen(&mut cut, clock::now());
         // The last epoch goes behind the one that is on its way, and nothing is read any more.
         self.strict = false;
-        while !self.intake.engine.finish_some(closed_by, clock::now()) {
+        // Whoever goes on finds the windows as they are.
+        while !self.stop.is_suspended() && !self.intake.engine.finish_some(closed_by, clock::now()) {
             self.board.data.beat(clock::now().arrival);
             self.cut_if_full(&mut cut, clock::now());
         }

@@ -9,6 +9,7 @@
 //! Every queue between them is bounded; the data thread never talks to the network, and waits for the output thread
 //! only when its epochs are full. Nothing is sent before its epoch is committed.
 
+pub mod bounds;
 pub mod cgroup;
 pub mod clock;
 pub mod data;
@@ -17,6 +18,7 @@ pub mod driver;
 pub mod epoch;
 pub mod feedback;
 pub mod handoff;
+pub mod heap;
 mod mend;
 pub mod notify;
 mod publish;
@@ -34,6 +36,7 @@ pub mod wake;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::config::{Config, parse_time};
 use crate::engine::ledger::Ledger;
@@ -60,6 +63,7 @@ pub struct Daemon {
     standing: Arc<Mutex<Standing>>,
     notified: Arc<notify::Counts>,
     read: BytesRead,
+    keeps: bool,
     board: Arc<Board>,
     /// Pushes once more when the threads have ended.
     pusher: Option<Pusher>,
@@ -110,6 +114,7 @@ impl Daemon {
         let pusher = pusher.map(|options| Pusher::start(options, &board, clock::now)).transpose();
         let pusher = pusher.map_err(|source| StartError::System { action: "start a thread", source })?;
         Ok(Daemon {
+            keeps: data.keeps,
             board,
             pusher,
             server,
@@ -132,6 +137,19 @@ impl Daemon {
     pub fn stop(&self) -> bool {
         self.board.reach(Stage::Stopping);
         self.stop.request(clock::now().arrival)
+    }
+
+    /// Asks the threads to end as they are, for another daemon that goes on right away: windows stay open, and what is not
+    /// delivered `within` that time waits in the outbox. Only where [`Daemon::keeps`] is true, and no pipe is read. False
+    /// when stopping was asked for before.
+    pub fn suspend(&self, within: Duration) -> bool {
+        self.board.reach(Stage::Stopping);
+        self.stop.suspend(clock::now().arrival, within)
+    }
+
+    /// Whether all that is known lies in an outbox.
+    pub fn keeps(&self) -> bool {
+        self.keeps
     }
 
     /// The books of the last second.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bounds::Bounds;
 use super::epoch::Epoch;
 use super::feedback::{Feedback, Tell};
 use super::mend::{Mend, Refusal};
@@ -69,23 +70,6 @@ pub struct Ship {
     stored_at: Monotonic,
     /// When the credentials were looked at. A time of its own: epochs store the ack cursor ten times a second.
     looked_at: Monotonic,
-}
-
-/// Between what the ack cursor is, whatever the output says.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Where it was when the outbox was opened: the output knows only what it was given since.
-    carried: u64,
-    /// It does not pass records that are lost before a notice names them: the next process could not know of them, and
-    /// they would be gone without a word.
-    told: u64,
-}
-
-impl Bounds {
-    /// The ack cursor, where the output knows the fate of what it was given up to `acked`.
-    pub fn settled(self, acked: u64) -> u64 {
-        acked.max(self.carried).min(self.told)
-    }
 }
 
 /// What ends delivery.

@@ -14,6 +14,7 @@ pub struct Stop {
     timeout: Duration,
     deadline: OnceLock<Monotonic>,
     awaited: AtomicBool,
+    suspended: AtomicBool,
     /// Who sleeps must hear it.
     wake: Arc<Wake>,
 }
@@ -21,7 +22,13 @@ pub struct Stop {
 impl Stop {
     /// Nobody has asked yet; once somebody does, everything ends within `timeout`.
     pub fn new(timeout: Duration, wake: Arc<Wake>) -> Stop {
-        Stop { timeout, deadline: OnceLock::new(), awaited: AtomicBool::new(false), wake }
+        Stop {
+            timeout,
+            deadline: OnceLock::new(),
+            awaited: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
+            wake,
+        }
     }
 
     /// Asks everybody to stop. False when somebody did so before.
@@ -29,6 +36,24 @@ impl Stop {
         let first = self.deadline.set(now + self.timeout).is_ok();
         self.wake.raise();
         first
+    }
+
+    /// Asks everybody to stop as they are: windows stay open, and what is not delivered `within` that time waits, all of it
+    /// in the outbox, for whoever goes on. False when stopping was asked for before.
+    pub fn suspend(&self, now: Monotonic, within: Duration) -> bool {
+        if self.is_requested() {
+            return false;
+        }
+        // Before the request can be seen: whoever sees it looks at this.
+        self.suspended.store(true, Ordering::Release);
+        let first = self.deadline.set(now + within).is_ok();
+        self.wake.raise();
+        first
+    }
+
+    /// Whether somebody goes on right away, so that nothing is to be closed.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
     }
 
     /// Says that the inputs end by themselves, or have ended: somebody waits for the end.

@@ -12,7 +12,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::blob::Coder;
 use super::directory;
-use super::rows::{self, Lane, Reader, RowError};
+use super::lane::{self, Lane};
+use super::rows::{self, Reader, RowError};
 use super::schema::{self, Found};
 use super::{Waiting, notification, open};
 use crate::engine::ledger::Account;
@@ -152,7 +153,7 @@ fn look(connection: &mut Connection, audit: &mut Audit) -> Result<(), RowError> 
     note(audit, "FIFOs", rows::read_blocks(&snapshot).map(drop))?;
     note(audit, "notifications", notification::read(&snapshot).map(drop))?;
     let mut lanes = Vec::new();
-    let read = rows::read_lanes(&snapshot).map(|found| lanes = found);
+    let read = lane::read_lanes(&snapshot).map(|found| lanes = found);
     note(audit, "destinations", read)?;
     let mut told = Vec::new();
     let read = rows::each(&snapshot, "loss", |row| {

@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::blob::{self, Coder};
 use super::cap::DELETED_MAX;
-use super::rows::{self, Lane, Reader, RowError};
+use super::lane::{self, Lane};
+use super::rows::{self, Reader, RowError};
 use super::{Loss, Unsent};
 use crate::engine::record::Batch;
 use crate::units::Lines;
@@ -104,7 +105,7 @@ pub(super) fn delete_acknowledged(
         let sql = "DELETE FROM loss WHERE destination = ?1 AND last_seq <= ?2";
         connection.prepare_cached(sql)?.execute((destination, acked.cast_signed()))?;
     }
-    rows::put_lane(connection, lane)?;
+    lane::put_lane(connection, lane)?;
     Ok(gone)
 }
 

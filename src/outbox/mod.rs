@@ -25,6 +25,7 @@ mod blob;
 mod cap;
 mod directory;
 mod epoch;
+mod lane;
 mod notification;
 mod open;
 mod rows;

@@ -18,7 +18,8 @@ use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, OpenFlags, TransactionBehavi
 
 use super::cap::{PAGE, Shares};
 use super::directory::{self, Directory};
-use super::rows::{self, Lane, RowError, Rows};
+use super::lane::{self, Lane};
+use super::rows::{self, RowError, Rows};
 use super::schema::{self, Found, Meta};
 use super::{Durability, Mishap, OpenError, Options, OtherLane, Recovered, Renewal, Waiting, salvage, wal};
 use crate::engine::record::LaneId;
@@ -426,7 +427,7 @@ fn prepare(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     schema::write_meta(&transaction, meta)?;
     for lane in lanes {
-        rows::put_lane(&transaction, lane)?;
+        lane::put_lane(&transaction, lane)?;
     }
     transaction.commit()?;
     // The database itself must say that it is in use: should its log vanish, that is how it is known.

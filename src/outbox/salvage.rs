@@ -11,7 +11,8 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::directory::Directory;
-use super::rows::{self, Lane};
+use super::lane::{self, Lane};
+use super::rows;
 use super::schema::{self, Meta, TABLES};
 use crate::engine::record::LaneId;
 
@@ -60,8 +61,8 @@ pub(super) fn salvage(directory: &Directory) -> Result<(), Failure> {
     }
     restore_lanes(&target)?;
     // Numbers may have been used that are lost. This is written with the rows, so that no crash can separate them.
-    for lane in rows::read_lanes(&target).unwrap_or_default() {
-        rows::put_lane(&target, &Lane { stale: true, ..lane })?;
+    for lane in lane::read_lanes(&target).unwrap_or_default() {
+        lane::put_lane(&target, &Lane { stale: true, ..lane })?;
     }
     schema::write_meta(&target, &Meta::unknown())?;
     target.execute_batch("COMMIT")?;
@@ -129,7 +130,7 @@ fn restore_lanes(target: &Connection) -> rusqlite::Result<()> {
             lines: number(4)?,
             ..Lane::new(&row.get::<_, String>(0)?, LaneId(id))
         };
-        rows::put_lane(target, &lane)?;
+        lane::put_lane(target, &lane)?;
     }
     Ok(())
 }

@@ -16,7 +16,8 @@ use super::blob::Coder;
 use super::cap::{Cost, DELETED_MAX, PAGE, SIZE_MIN, Shares, Taken};
 use super::directory::Directory;
 use super::epoch::{Gone, Stored, delete_acknowledged, put_epoch, put_losses, read_unsent};
-use super::rows::{self, Lane, RowError};
+use super::lane::Lane;
+use super::rows::{self, RowError};
 use super::{
     Epoch, OpenError, Options, Recovered, StoreError, Told, Unsent, Waiting, notification, open, schema,
 };

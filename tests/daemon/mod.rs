@@ -5,6 +5,7 @@ mod idle;
 mod lives;
 mod memory;
 mod notify;
+mod reload;
 mod remote;
 mod restart;
 mod stdin;

@@ -120,6 +120,8 @@ fn config(folder: &Path, destination: Destination, json: bool) -> anyhow::Result
     // A demonstration leaves nothing behind, and must not meet the sidecar of this machine.
     config.outbox.dir = Some(folder.join("state"));
     config.status.listen = Listen::Off;
+    // The demo tells of them itself.
+    config.notify.log = false;
     Ok(config)
 }
 

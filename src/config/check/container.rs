@@ -2,7 +2,7 @@
 
 use super::input;
 use super::keys::{Keys, Text};
-use crate::config::faults::{Fault, Findings};
+use crate::config::faults::Findings;
 use crate::config::source::{Source, shown};
 use crate::config::{Container, Input, InputKind, SUMMARY_EVERY, tree};
 use crate::engine::storm;
@@ -30,7 +30,7 @@ pub(in crate::config) fn check(name: &str, text: &str) -> Result<Container, Stri
     }
     match findings.settle(container) {
         Ok((container, _)) => Ok(container),
-        Err(faults) => Err(faults.iter().map(|fault| told(name, fault)).collect::<Vec<_>>().join("; ")),
+        Err(faults) => Err(faults.iter().map(|fault| fault.line()).collect::<Vec<_>>().join("; ")),
     }
 }
 
@@ -55,12 +55,6 @@ fn topic(keys: &Keys<'_>, findings: &mut Findings) -> Option<String> {
         findings.fault(place, format!("`{}` cannot be the name of a topic", shown(text)));
     }
     Some(text.to_owned())
-}
-
-fn told(name: &str, fault: &Fault) -> String {
-    let at = fault.place().position().map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
-    let notes: String = fault.notes().iter().map(|note| format!(" ({note})")).collect();
-    format!("{name}{at}: {}{notes}", fault.message()).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
