@@ -19,7 +19,7 @@ use super::refused::{Answer, Refused};
 use super::retry::Retry;
 use crate::engine::record::{Batch, Encoding, Lost, Reason};
 use crate::outbox::{self, Loss, Store, StoreError, Told, Unsent, Waiting};
-use crate::output::{Detour, Output, OutputError, Standing};
+use crate::output::{Output, OutputError, Standing};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// How far the ack cursor on disk may lag when no epoch carries it (delivery.md R4).
@@ -313,12 +313,9 @@ impl Ship {
 
     /// Says which streams do not get the topic that they were given.
     fn tell_detours(&mut self) {
-        for Detour { topic, reason } in self.output.take_detours() {
-            let message = format!(
-                "the topic {topic} cannot be used ({reason}): what is for it goes to the topic of all until it can be"
-            );
-            tracing::warn!("{message}");
-            self.feedback.tell(Tell::about_us(Reason::TopicUnusable, message, Lost::default()));
+        for detour in self.output.take_detours() {
+            tracing::warn!("{detour}");
+            self.feedback.tell(Tell::about_us(Reason::TopicUnusable, detour.to_string(), Lost::default()));
         }
     }
 

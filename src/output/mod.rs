@@ -14,8 +14,10 @@ pub mod file;
 pub mod kafka;
 pub mod notify;
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::record::{Batch, Meta};
@@ -220,9 +222,17 @@ pub struct Refused {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detour {
     /// The topic.
-    pub topic: std::sync::Arc<str>,
+    pub topic: Arc<str>,
     /// What the brokers have against it.
     pub reason: String,
+}
+
+impl fmt::Display for Detour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Detour { topic, reason } = self;
+        write!(f, "the topic {topic} cannot be used ({reason}): ")?;
+        f.write_str("what is for it goes to the topic of all until it can be")
+    }
 }
 
 /// A message that the destination does not take as it is.

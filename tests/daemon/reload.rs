@@ -135,7 +135,7 @@ fn outputs_are_exchanged_without_loss() {
 #[test]
 fn a_bad_config_changes_nothing() {
     let mut world = World::start(&config("{}", "out"), &[]);
-    world.storm(10, "first", "out");
+    world.storm(500, "first", "out");
     world.configure(&config("{}", "out").replace("storm: {", "storm: { fisrt: 3,"));
     world.reload("the config stays as it was");
     let said = world.running().stderr();
@@ -147,9 +147,9 @@ fn a_bad_config_changes_nothing() {
     // A place that cannot be used is found out only by using it.
     world.configure(&config("{}", "no/such/folder/out"));
     world.reload("the config is as it was, for the new one cannot be used");
-    world.storm(10, "second", "out");
+    world.storm(500, "second", "out");
     world.stop();
-    assert_eq!(storm_lines(&world.records("out")), (5, 15));
+    assert_eq!(storm_lines(&world.records("out")), (5, 995));
 }
 
 #[test]
