@@ -157,8 +157,10 @@ impl Stage {
             if self.verifier.lines() > lines {
                 (lines, since) = (self.verifier.lines(), now);
             }
-            let messages = || sidecar.messages().join("\n");
-            assert!(now.since(since) < QUIET_MAX, "waited for {what}, after {lines} lines:\n{}", messages());
+            if now.since(since) >= QUIET_MAX {
+                let (standing, messages) = (self.reader.standing(), sidecar.messages().join("\n"));
+                panic!("waited for {what}, after {lines} lines; {standing}:\n{messages}");
+            }
         }
     }
 

@@ -60,6 +60,16 @@ impl Topic {
         }
     }
 
+    /// How far reading is behind what stands in the topic: whether it is the writer or the reader that stands still.
+    pub(crate) fn standing(&self) -> String {
+        let end = |partition: usize| {
+            let partition = i32::try_from(partition).ok()?;
+            Some(self.consumer.fetch_watermarks(&self.name, partition, ANSWER_MAX).ok()?.1)
+        };
+        let ends: Vec<Option<i64>> = (0..self.next.len()).map(end).collect();
+        format!("read up to {:?} of {ends:?}", self.next)
+    }
+
     /// Hands on what comes next, if something comes within `wait`. A broker that is away is no reason to fail.
     pub(crate) fn poll(&mut self, wait: Duration, sink: &mut impl FnMut(&[u8])) -> bool {
         match self.consumer.poll(wait) {
