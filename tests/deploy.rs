@@ -7,14 +7,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::process::{program, run};
+use crate::support::process::run;
+use crate::support::units::{file, verify};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
-}
-
-fn file(name: &str) -> String {
-    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The documents of a YAML file.
@@ -123,20 +120,8 @@ fn systemd_understands_the_service() {
     {
         assert!(unit.lines().any(|own| own == line), "{line}");
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let here = folder.path().join("squall.service");
-    // It looks whether the program and the user are there.
-    let program = PathBuf::from(program()).display().to_string();
-    let unit = unit.replace("/usr/local/bin/squall", &program).replace("User=squall", "User=root");
-    fs::write(&here, unit).expect("a unit");
-    let Ok(verified) = Command::new("systemd-analyze").arg("verify").arg(&here).output() else {
-        println!("skipped: there is no systemd-analyze");
-        return;
-    };
-    let told = String::from_utf8_lossy(&verified.stderr).into_owned();
-    // Of units that this machine has, it may say anything.
-    let ours: Vec<&str> = told.lines().filter(|line| line.contains("squall.service")).collect();
-    assert!(ours.is_empty(), "{told}");
+    // It looks whether the user is there.
+    verify(&[("squall.service", unit.replace("User=squall", "User=root"))]);
 }
 
 #[test]

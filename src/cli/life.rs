@@ -1,15 +1,18 @@
 //! The life of a running squall: signals, and what they lead to.
 //!
 //! The first SIGTERM or SIGINT stops in order, the second at once. SIGHUP exchanges the config: the threads end as they are,
-//! with every window open, and others go on from the outbox.
+//! with every window open, and others go on from the outbox. (A worker of the logging driver has no such thing: there SIGHUP
+//! ends it, and its supervisor starts another, which reads the config.)
 
+use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::reload::Reload;
-use crate::config::Config;
+use super::run::Args;
+use crate::config::{Config, Sources};
 use crate::daemon::report::Report;
 use crate::daemon::ship::explain;
 use crate::daemon::{Daemon, StartError};
@@ -25,9 +28,10 @@ const SAME_OUTPUT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// As [`Daemon::start`].
-pub(super) fn run(config: &Config, mut reload: Reload<'_>) -> Result<Report, StartError> {
+pub(super) fn run(args: &Args, sources: Sources, config: &Config) -> Result<Report, StartError> {
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
+        let mut reload = Reload::new(args, sources, config).map_err(unheard)?;
         let mut config = config.clone();
         let mut life = Life::begin(|on_end| Daemon::start(&config, on_end))?;
         loop {
@@ -116,7 +120,7 @@ impl Life {
         loop {
             let hung_up = async {
                 match &mut reload {
-                    Some(reload) => reload.wait(&mut signals.hangup).await,
+                    Some(reload) => reload.wait().await,
                     None => std::future::pending().await,
                 }
             };
@@ -156,19 +160,17 @@ fn blocked(daemon: &Daemon) -> ! {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> Result<Signals, StartError> {
-        let of =
-            |kind| signal(kind).map_err(|source| StartError::System { action: "wait for signals", source });
-        Ok(Signals {
-            terminate: of(SignalKind::terminate())?,
-            interrupt: of(SignalKind::interrupt())?,
-            hangup: of(SignalKind::hangup())?,
-        })
+        let of = |kind| signal(kind).map_err(unheard);
+        Ok(Signals { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
     }
+}
+
+fn unheard(source: io::Error) -> StartError {
+    StartError::System { action: "wait for signals", source }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, StartError> {

@@ -3,9 +3,10 @@
 //! It is read from the same files, environment and flags as at the start, and checked first: one with faults is told, and
 //! changes nothing.
 
+use std::io;
 use std::time::Duration;
 
-use tokio::signal::unix::Signal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::run::{Args, apply};
 use crate::config::{self, Config, InputKind, Sources};
@@ -21,6 +22,7 @@ const FAULTS: usize = 5;
 pub(super) struct Reload<'a> {
     args: &'a Args,
     sources: Sources,
+    hangup: Signal,
     /// The last one that was good: what is seen again is no news.
     last: Config,
     /// The last thing that was wrong, so that it is told once.
@@ -28,19 +30,19 @@ pub(super) struct Reload<'a> {
 }
 
 impl<'a> Reload<'a> {
-    /// `config` is the one that the start has.
-    pub(super) fn new(args: &'a Args, sources: Sources, config: &Config) -> Reload<'a> {
-        Reload { args, sources, last: config.clone(), told: None }
+    /// Listens to SIGHUP from now on; to be called in a runtime. `config` is the one that the start has.
+    pub(super) fn new(args: &'a Args, sources: Sources, config: &Config) -> io::Result<Reload<'a>> {
+        Ok(Reload { args, sources, hangup: signal(SignalKind::hangup())?, last: config.clone(), told: None })
     }
 
     /// Waits until it is worth a look; says whether somebody has asked for that.
-    pub(super) async fn wait(&mut self, hangup: &mut Signal) -> bool {
+    pub(super) async fn wait(&mut self) -> bool {
+        let asked = self.hangup.recv();
         if self.args.watch_config {
-            tokio::time::timeout(EVERY, hangup.recv()).await.is_ok()
-        } else {
-            hangup.recv().await;
-            true
+            return tokio::time::timeout(EVERY, asked).await.is_ok();
         }
+        asked.await;
+        true
     }
 
     /// The config as it is now, where it is good, another one, and can be gone on with.

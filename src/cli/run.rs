@@ -8,7 +8,6 @@ use clap::ValueEnum;
 
 use super::destination::Destination;
 use super::life;
-use super::reload::Reload;
 use super::stdio::{complain, print};
 use super::validate::{environment, load};
 use super::{Exit, log, usage};
@@ -186,7 +185,7 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
     let Some(mut config) = load(&sources) else { return Ok(Exit::Config) };
     apply(args, &mut config);
     let to_console = matches!(config.outputs.as_slice(), [Output::Console { .. }]);
-    match life::run(&config, Reload::new(args, sources, &config)) {
+    match life::run(args, sources, &config) {
         Ok(report) => conclude(args, &config, &report, to_console),
         Err(error @ (StartError::NoInput | StartError::Outputs(_))) => Ok(usage(error)),
         Err(StartError::Outbox { dir, source }) if matches!(*source, OpenError::InUse { .. }) => {

@@ -425,9 +425,8 @@ impl Ship {
 
     /// The share of the outbox that is in use; `None` where there is none.
     pub fn fill(&mut self) -> Option<f64> {
-        let store = self.store.as_mut()?;
-        let used = store.used().ok()?;
-        Some(used.0 as f64 / store.payload_max().0.max(1) as f64)
+        let (used, most, _) = self.outbox()?;
+        Some(used.0 as f64 / most.0.max(1) as f64)
     }
 
     /// What the outbox holds: bytes in use, bytes at which it is full, and what waits; `None` where there is none.

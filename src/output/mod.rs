@@ -7,6 +7,7 @@
 //! Limit: an output takes only what its window holds and leaves the rest with the caller; nothing here grows.
 //! Not here: what survives a crash (`outbox`); what is done about refused records (the daemon).
 
+mod back_off;
 pub mod blackhole;
 pub mod console;
 pub mod dead_letter;

@@ -4,19 +4,13 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::dockerd::{Logging, ask};
-use crate::support::process::{Running, program, run, squall};
-
-fn file(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use crate::support::process::{Running, run, squall};
+use crate::support::units::{file, verify};
 
 /// Every flag of a command line is one of `squall driver`.
 #[track_caller]
@@ -119,24 +113,8 @@ fn the_units_say_what_the_driver_needs() {
 
 #[test]
 fn systemd_understands_the_units() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let here = |name: &str| folder.path().join(name);
-    // It looks whether the program is there.
-    let program = PathBuf::from(program());
-    let service = file("docker-driver/squall-driver.service");
-    let service = service.replace("/usr/local/bin/squall", &program.display().to_string());
-    fs::write(here("squall-driver.service"), service).expect("a unit");
-    fs::write(here("squall-driver.socket"), file("docker-driver/squall-driver.socket")).expect("a unit");
-    let mut command = Command::new("systemd-analyze");
-    command.arg("verify").args(["squall-driver.service", "squall-driver.socket"].map(here));
-    let Ok(verified) = command.output() else {
-        println!("skipped: there is no systemd-analyze");
-        return;
-    };
-    let told = String::from_utf8_lossy(&verified.stderr).into_owned();
-    // Of units that this machine has, it may say anything.
-    let ours: Vec<&str> = told.lines().filter(|line| line.contains("squall-driver")).collect();
-    assert!(ours.is_empty(), "{told}");
+    let names = ["squall-driver.service", "squall-driver.socket"];
+    verify(&names.map(|name| (name, file(&format!("docker-driver/{name}")))));
 }
 
 #[test]

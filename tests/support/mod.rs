@@ -11,3 +11,4 @@ pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod records;
 pub(crate) mod source;
+pub(crate) mod units;

@@ -1,12 +1,11 @@
 //! What one container may have for itself (`--log-opt squall-config`).
 
-use super::input;
-use super::keys::{Keys, Text};
+use super::keys::Keys;
+use super::{input, kafka};
 use crate::config::faults::Findings;
-use crate::config::source::{Source, shown};
-use crate::config::{Container, Input, InputKind, SUMMARY_EVERY, tree};
+use crate::config::source::Source;
+use crate::config::{Container, SUMMARY_EVERY, tree};
 use crate::engine::storm;
-use crate::output::kafka;
 
 const KNOWN: [&str; 7] =
     ["collapse", "labels", "timezone", "multiline", "first", "summary_every", "kafka_topic"];
@@ -35,26 +34,16 @@ pub(in crate::config) fn check(name: &str, text: &str) -> Result<Container, Stri
 }
 
 fn read(keys: &Keys<'_>, findings: &mut Findings) -> Container {
-    let mut input = Input::new("docker", InputKind::Stdin);
-    input::check_lines(keys, &mut input, findings);
+    let mut container = Container::default();
+    input::check_lines(keys, &mut container.input, findings);
     let storm = storm::Limits::default();
     let first = keys.number("first", 0..=u64::from(u32::MAX), storm.first, findings);
     let summary_every = keys.time("summary_every", SUMMARY_EVERY, storm.summary_every, findings);
     let is_given = |name| keys.some(name).is_some();
-    Container {
-        input,
-        first: is_given("first").then_some(first),
-        summary_every: is_given("summary_every").then_some(summary_every),
-        topic: topic(keys, findings),
-    }
-}
-
-fn topic(keys: &Keys<'_>, findings: &mut Findings) -> Option<String> {
-    let Text { text, place } = keys.text("kafka_topic", findings)?;
-    if !kafka::is_topic(text) {
-        findings.fault(place, format!("`{}` cannot be the name of a topic", shown(text)));
-    }
-    Some(text.to_owned())
+    container.first = is_given("first").then_some(first);
+    container.summary_every = is_given("summary_every").then_some(summary_every);
+    container.topic = kafka::check_topic(keys, "kafka_topic", findings);
+    container
 }
 
 #[cfg(test)]

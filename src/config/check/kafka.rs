@@ -1,7 +1,5 @@
 //! `outputs.kafka`: brokers, topic, security, and librdkafka's own options.
 
-use std::path::PathBuf;
-
 use super::keys::{Keys, Text, scalar};
 use super::output::check_schema;
 use crate::config::faults::Findings;
@@ -152,13 +150,14 @@ fn is_broker(text: &str) -> bool {
     !host.is_empty() && host_fits && digits && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-fn check_topic(keys: &Keys<'_>, name: &str, findings: &mut Findings) -> Option<String> {
+/// The name of a topic.
+pub(super) fn check_topic(keys: &Keys<'_>, name: &str, findings: &mut Findings) -> Option<String> {
     let Text { text, place } = keys.text(name, findings)?;
     if kafka::is_topic(text) {
         return Some(text.to_owned());
     }
     let message = format!("`{}` cannot be the name of a topic", shown(text));
-    findings.fault(place, message).note("allowed: 1 to 249 of a-z A-Z 0-9 . _ -, but not . and ..");
+    findings.fault(place, message).note(format!("allowed: {}", kafka::TOPIC_NAMES));
     None
 }
 
@@ -168,10 +167,10 @@ fn check_tls(entry: &Entry, path: &str, findings: &mut Findings) -> Option<Tls> 
     let given = TLS_KNOWN.iter().any(|name| keys.some(name).is_some());
     let enabled = keys.truth("enabled", given, findings);
     let tls = Tls {
-        ca_file: check_path(&keys, "ca_file", findings),
-        cert_file: check_path(&keys, "cert_file", findings),
-        key_file: check_path(&keys, "key_file", findings),
-        key_password_file: check_path(&keys, "key_password_file", findings),
+        ca_file: keys.path("ca_file", findings),
+        cert_file: keys.path("cert_file", findings),
+        key_file: keys.path("key_file", findings),
+        key_password_file: keys.path("key_password_file", findings),
         dangerously_skip_verification: keys.truth("dangerously_skip_verification", false, findings),
     };
     if keys.some("cert_file").is_some() != keys.some("key_file").is_some() {
@@ -182,10 +181,6 @@ fn check_tls(entry: &Entry, path: &str, findings: &mut Findings) -> Option<Tls> 
         findings.warn(keys.place.clone(), "any broker is trusted: certificates are not verified");
     }
     enabled.then_some(tls)
-}
-
-fn check_path(keys: &Keys<'_>, name: &str, findings: &mut Findings) -> Option<PathBuf> {
-    keys.text(name, findings).map(|path| path.text.into())
 }
 
 /// An empty mapping is "off"; otherwise all three keys are needed.
@@ -208,7 +203,7 @@ fn check_sasl(entry: &Entry, path: &str, findings: &mut Findings) -> Option<Sasl
     Some(Sasl {
         mechanism: keys.word("mechanism", &MECHANISMS, "", findings).to_owned(),
         username: keys.text("username", findings).map_or_else(String::new, |name| name.text.to_owned()),
-        password_file: check_path(&keys, "password_file", findings).unwrap_or_default(),
+        password_file: keys.path("password_file", findings).unwrap_or_default(),
     })
 }
 

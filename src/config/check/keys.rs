@@ -2,9 +2,10 @@
 //! one run finds everything. A key without a value (`first:`) means its default.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::faults::{Findings, Place};
+use crate::config::faults::{Finding, Findings, Place};
 use crate::config::quantity::{self, show_size, show_time};
 use crate::config::source::shown;
 use crate::config::tree::{Entry, Kind, Node, Scalar, Value};
@@ -265,6 +266,25 @@ impl<'a> Keys<'a> {
         text_of(&entry.node, &self.full(name), findings)
     }
 
+    /// The path of a file or directory.
+    pub(super) fn path(&self, name: &str, findings: &mut Findings) -> Option<PathBuf> {
+        self.text(name, findings).map(|path| path.text.into())
+    }
+
+    /// Notes that a text is no regular expression; notes can be put onto what comes back.
+    pub(super) fn no_pattern<'f>(
+        &self,
+        name: &str,
+        place: Place,
+        error: &str,
+        findings: &'f mut Findings,
+    ) -> &'f mut Finding {
+        // The lines above the last one draw the place, as we do ourselves.
+        let last = error.lines().last().unwrap_or_default().trim();
+        let why = shown(last.trim_start_matches("error: "));
+        findings.fault(place, format!("`{}` is not a regular expression: {why}", self.full(name)))
+    }
+
     /// A list of texts, none of them empty. From a place without types, commas part the list.
     pub(super) fn texts(&self, name: &str, findings: &mut Findings) -> Vec<Text<'a>> {
         let Some(entry) = self.some(name) else { return Vec::new() };
@@ -349,12 +369,7 @@ fn wrong(node: &Node, path: &str, want: &str, findings: &mut Findings) {
     wrong_with_note(node, path, want, findings);
 }
 
-fn wrong_with_note<'f>(
-    node: &Node,
-    path: &str,
-    want: &str,
-    findings: &'f mut Findings,
-) -> &'f mut crate::config::faults::Finding {
+fn wrong_with_note<'f>(node: &Node, path: &str, want: &str, findings: &'f mut Findings) -> &'f mut Finding {
     findings.fault(node.place.clone(), format!("`{path}` must be {want}, not {}", node.what()))
 }
 

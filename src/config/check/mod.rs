@@ -153,7 +153,7 @@ fn check_outbox(keys: &Keys<'_>, findings: &mut Findings) -> Outbox {
     let Some(entry) = keys.some("outbox") else { return outbox };
     let known = ["dir", "size_max", "durability", "when_full"];
     let keys = Keys::open(entry, "outbox", &known, findings);
-    outbox.dir = keys.text("dir", findings).map(|dir| dir.text.into());
+    outbox.dir = keys.path("dir", findings);
     outbox.size_max = keys.size("size_max", SIZE_MIN..=Bytes(TIB), outbox.size_max, findings);
     let durability = [("disk", Durability::Disk), ("process", Durability::Process)];
     outbox.durability = keys.word("durability", &durability, outbox.durability, findings);

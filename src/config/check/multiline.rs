@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::keys::Keys;
 use crate::config::faults::Findings;
-use crate::config::source::shown;
 use crate::config::tree::Value;
 use crate::engine::line::multiline::{Kind, Language, Options, Pattern};
 
@@ -74,11 +73,8 @@ fn start(keys: &Keys<'_>, findings: &mut Findings) -> Option<Kind> {
     match Pattern::new(start.text) {
         Ok(pattern) => Some(Kind::Start(pattern)),
         Err(error) => {
-            // The lines above the last one draw the place, as we do ourselves.
-            let last = error.lines().last().unwrap_or_default().trim();
-            let why = shown(last.trim_start_matches("error: "));
-            let message = format!("`{}` is not a regular expression: {why}", keys.full("start"));
-            findings.fault(start.place, message).note("syntax: that of the regex crate, without look-around");
+            keys.no_pattern("start", start.place, &error, findings)
+                .note("syntax: that of the regex crate, without look-around");
             None
         }
     }

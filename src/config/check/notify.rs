@@ -2,7 +2,6 @@
 //!
 //! An address may be a password (Slack's is), so no fault repeats one, and what a fault shows of its line is blotted out.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys::{Keys, Text};
@@ -80,7 +79,7 @@ fn http(keys: &Keys<'_>, findings: &mut Findings) -> Http {
         }
     }
     let proxy = keys.text("proxy", findings).and_then(|text| address(keys, "proxy", text, findings));
-    Http { http_hosts, ca_file: path(keys, "ca_file", findings), proxy }
+    Http { http_hosts, ca_file: keys.path("ca_file", findings), proxy }
 }
 
 /// What the mapping of a receiver is called; `None` where there is no such receiver. An empty one is "off".
@@ -101,7 +100,7 @@ fn slack(all: &Keys<'_>, findings: &mut Findings) -> Option<Receiver> {
     if keys.some("url_file").is_none() && keys.entry("url").is_none() {
         keys.missing("url_file", "write for example url_file: /run/secrets/slack-url", findings);
     }
-    let place = Place::File(path(&keys, "url_file", findings)?);
+    let place = Place::File(keys.path("url_file", findings)?);
     Some(Receiver { name: "slack".to_owned(), kind: Kind::Slack, place, token_file: None })
 }
 
@@ -109,7 +108,7 @@ fn webhook(all: &Keys<'_>, findings: &mut Findings) -> Option<Receiver> {
     let known = ["url", "url_file", "secret_file", "token_file"];
     let (_, keys) = receiver(all, "webhook", &known, findings)?;
     let url = keys.text("url", findings).and_then(|text| address(&keys, "url", text, findings));
-    let file = path(&keys, "url_file", findings);
+    let file = keys.path("url_file", findings);
     match (keys.some("url"), keys.some("url_file")) {
         (None, None) => {
             keys.missing("url", "write for example url: https://host/path, or url_file: PATH", findings);
@@ -120,8 +119,8 @@ fn webhook(all: &Keys<'_>, findings: &mut Findings) -> Option<Receiver> {
         }
         _ => {}
     }
-    let kind = Kind::Webhook { secret_file: path(&keys, "secret_file", findings) };
-    let token_file = path(&keys, "token_file", findings);
+    let kind = Kind::Webhook { secret_file: keys.path("secret_file", findings) };
+    let token_file = keys.path("token_file", findings);
     let place = url.map(Place::Url).or(file.map(Place::File))?;
     warn_plain(&keys, &place, token_file.is_some(), findings);
     Some(Receiver { name: "webhook".to_owned(), kind, place, token_file })
@@ -141,7 +140,7 @@ fn alertmanagers(all: &Keys<'_>, findings: &mut Findings) -> Vec<Receiver> {
         let message = format!("`notify.alertmanager.urls` has more than {ALERTMANAGERS_MAX} addresses");
         findings.fault(entry.place.clone(), message);
     }
-    let token_file = path(&keys, "token_file", findings);
+    let token_file = keys.path("token_file", findings);
     let mut receivers = Vec::new();
     for (text, number) in texts.into_iter().zip(1..) {
         let name = if number == 1 { "alertmanager".to_owned() } else { format!("alertmanager-{number}") };
@@ -173,10 +172,6 @@ fn warn_plain(keys: &Keys<'_>, place: &Place, has_token: bool, findings: &mut Fi
         let message = "a token without TLS goes over the network as it is";
         findings.warn(place, message).note("write https://");
     }
-}
-
-fn path(keys: &Keys<'_>, name: &str, findings: &mut Findings) -> Option<PathBuf> {
-    keys.text(name, findings).map(|path| path.text.into())
 }
 
 #[cfg(test)]

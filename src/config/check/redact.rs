@@ -69,11 +69,7 @@ fn rules(item: &Node, path: &str, findings: &mut Findings) -> Vec<Rule> {
     match Rule::new(text, by.map_or(REPLACEMENT, |by| by.text)) {
         Ok(rule) => vec![rule],
         Err(error) => {
-            // The lines above the last one draw the place, as we do ourselves.
-            let error = error.to_string();
-            let why = error.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
-            let message = format!("`{}` is not a regular expression: {}", keys.full("pattern"), shown(why));
-            findings.fault(place, message);
+            keys.no_pattern("pattern", place, &error.to_string(), findings);
             Vec::new()
         }
     }

@@ -20,7 +20,7 @@ pub(super) fn check(keys: &Keys<'_>, findings: &mut Findings) -> Options {
     if let Some(entry) = keys.some("listen") {
         options.listen = check_listen(entry, findings);
     }
-    options.token_file = keys.text("token_file", findings).map(|file| file.text.into());
+    options.token_file = keys.path("token_file", findings);
     options.pushgateway = keys.some("pushgateway").and_then(|entry| check_push(entry, findings));
     options
 }

@@ -193,7 +193,7 @@ fn topic(asked: &str) -> Result<String, String> {
     if kafka::is_topic(asked) {
         return Ok(asked.to_owned());
     }
-    Err(format!("`{asked}` cannot be the name of a topic: 1 to 249 of a-z A-Z 0-9 . _ -, but not . and .."))
+    Err(format!("`{asked}` cannot be the name of a topic: {}", kafka::TOPIC_NAMES))
 }
 
 /// A summary interval.

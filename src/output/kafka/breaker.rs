@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use crate::output::back_off::BackOff;
 use crate::units::Monotonic;
 
 /// See the module.
@@ -18,9 +19,7 @@ pub(super) struct Breaker {
     phase: Phase,
     /// When it left `Closed`.
     since: Monotonic,
-    /// Failures since it was closed.
-    failures: u32,
-    random: u64,
+    back_off: BackOff,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,11 @@ enum Phase {
 impl Breaker {
     /// A closed circuit.
     pub(super) fn new(seed: u64) -> Breaker {
-        Breaker { phase: Phase::Closed, since: Monotonic(0), failures: 0, random: seed }
+        Breaker {
+            phase: Phase::Closed,
+            since: Monotonic(0),
+            back_off: BackOff::new(BACK_OFF, BACK_OFF_MAX, seed),
+        }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -59,14 +62,13 @@ impl Breaker {
         if self.is_closed() {
             self.since = now;
         }
-        self.failures = self.failures.saturating_add(1);
-        self.phase = Phase::Open { until: now + self.back_off() };
+        self.phase = Phase::Open { until: now + self.back_off.failed() };
     }
 
     /// Something went well.
     pub(super) fn close(&mut self) {
         self.phase = Phase::Closed;
-        self.failures = 0;
+        self.back_off.worked();
     }
 
     /// Ends the back-off, for something has changed that may help.
@@ -87,23 +89,6 @@ impl Breaker {
             self.phase = Phase::HalfOpen { ask_again: now + ASK_AGAIN };
         }
         due
-    }
-
-    /// Half of it is certain, the rest chance.
-    fn back_off(&mut self) -> Duration {
-        let doublings = (self.failures - 1).min(16);
-        let most = BACK_OFF_MAX.min(BACK_OFF * (1 << doublings));
-        let half = most / 2;
-        // 2^-64 of a bias does not matter here.
-        half + Duration::from_nanos(self.random() % (half.as_nanos() as u64 + 1))
-    }
-
-    /// SplitMix64.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 

@@ -50,7 +50,7 @@ use std::time::Duration;
 use rdkafka::producer::BaseProducer;
 
 pub use self::consumer::Listener;
-pub use self::options::{Compression, HeaderSet, Options, Packing, Sasl, Tls, is_topic};
+pub use self::options::{Compression, HeaderSet, Options, Packing, Sasl, TOPIC_NAMES, Tls, is_topic};
 
 use self::acks::Open;
 use self::context::{Context, Place};

@@ -109,7 +109,10 @@ pub struct Options {
     pub extra: Vec<(String, String)>,
 }
 
-/// Whether Kafka takes this as the name of a topic: 1 to 249 of `a-z A-Z 0-9 . _ -`, but not `.` and `..`.
+/// What Kafka takes as the name of a topic, for people.
+pub const TOPIC_NAMES: &str = "1 to 249 of a-z A-Z 0-9 . _ -, but not . and ..";
+
+/// Whether Kafka takes this as the name of a topic: [`TOPIC_NAMES`].
 pub fn is_topic(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=TOPIC_MAX).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."

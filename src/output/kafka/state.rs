@@ -288,8 +288,8 @@ impl State {
             }
             Room::Nothing => BTreeMap::new(),
         };
+        let now = self.now;
         for message in taken.values_mut() {
-            let now = self.now;
             message.topic.take_if(|topic| self.topics.route(topic, now) != Route::Own);
         }
         self.sending_again = !taken.is_empty();

@@ -119,16 +119,11 @@ impl Topics {
 
     /// It cannot be used; a look-up said so, or a message that was for it came back.
     pub(super) fn refuse(&mut self, name: &str, reason: &str, now: Monotonic) {
-        let Some((name, topic)) =
-            self.known.get_key_value(name).map(|(name, topic)| (Arc::clone(name), topic))
-        else {
-            return;
-        };
+        let Some(topic) = self.known.get_mut(name) else { return };
         if topic.standing != Standing::Unusable {
-            self.detours.push(Detour { topic: Arc::clone(&name), reason: reason.to_owned() });
+            self.detours.push(Detour { topic: Arc::from(name), reason: reason.to_owned() });
         }
-        let refused = Topic { standing: Standing::Unusable, look_up_at: None, tries: 0, since: now };
-        self.known.insert(name, refused);
+        *topic = Topic { standing: Standing::Unusable, look_up_at: None, tries: 0, since: now };
     }
 
     /// Those that cannot be used any more, each told once.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::output::back_off::BackOff;
 use crate::units::Monotonic;
 
 /// The first back-off.
@@ -18,15 +19,13 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 pub(super) struct Circuit {
     /// Nothing is sent before this.
     open_until: Option<Monotonic>,
-    /// Failures since the last success.
-    failures: u32,
-    random: u64,
+    back_off: BackOff,
 }
 
 impl Circuit {
     /// A closed circuit.
     pub(super) fn new(seed: u64) -> Circuit {
-        Circuit { open_until: None, failures: 0, random: seed }
+        Circuit { open_until: None, back_off: BackOff::new(BACK_OFF, BACK_OFF_MAX, seed) }
     }
 
     /// Whether something may be sent.
@@ -41,31 +40,14 @@ impl Circuit {
 
     /// It did not work, and is not tried again for as long as the receiver asks.
     pub(super) fn failed(&mut self, now: Monotonic, asked: Option<Duration>) {
-        self.failures = self.failures.saturating_add(1);
-        let wait = self.back_off().max(asked.unwrap_or_default().min(BACK_OFF_MAX));
+        let wait = self.back_off.failed().max(asked.unwrap_or_default().min(BACK_OFF_MAX));
         self.open_until = Some(now + wait);
     }
 
     /// It worked. True when it had not before.
     pub(super) fn worked(&mut self) -> bool {
         self.open_until = None;
-        std::mem::take(&mut self.failures) > 0
-    }
-
-    /// Half of it is certain, the rest chance.
-    fn back_off(&mut self) -> Duration {
-        let most = BACK_OFF_MAX.min(BACK_OFF * (1 << (self.failures - 1).min(16)));
-        let half = most / 2;
-        // 2^-64 of a bias does not matter here.
-        half + Duration::from_nanos(self.random() % (half.as_nanos() as u64 + 1))
-    }
-
-    /// SplitMix64.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.back_off.worked()
     }
 }
 
