@@ -30,9 +30,6 @@ const IDLE_LOOK: Duration = Duration::from_millis(100);
 /// The same where nothing is under way either. An epoch wakes the thread; a trouble that comes up meanwhile has nothing
 /// to hold up.
 const QUIET_LOOK: Duration = Duration::from_secs(1);
-/// How long the output is waited for while the next epoch may come: at 1 MiB each, two of them in this time are
-/// 100 MB/s, and that is only where Kafka is slower than we are.
-const BUSY_LOOK: Duration = Duration::from_millis(20);
 /// The least time between two attempts to commit what the outbox refused.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
 
@@ -210,9 +207,8 @@ impl DeliverThread {
             self.stop.request(now.arrival);
         }
         if !moved {
-            let no_epoch_may_come = work.ended || work.refused.is_some() || !self.ship.takes();
             self.board.output.rest();
-            self.ship.wait(if no_epoch_may_come { IDLE_LOOK } else { BUSY_LOOK });
+            self.ship.wait(IDLE_LOOK);
         }
         Ok(true)
     }
@@ -223,7 +219,11 @@ impl DeliverThread {
             return Ok(());
         }
         self.board.output.rest();
-        match self.taker.take(self.pause()) {
+        let taken = match self.pause() {
+            Some(pause) => self.taker.take(pause),
+            None => self.taker.try_take(),
+        };
+        match taken {
             Taken::Epoch(mut epoch) => {
                 self.board.output.beat(clock::now().arrival);
                 self.ship.pack(&mut epoch)?;
@@ -236,12 +236,12 @@ impl DeliverThread {
         Ok(())
     }
 
-    /// How long the next epoch may be waited for.
-    fn pause(&self) -> Duration {
+    /// How long the next epoch may be waited for; not at all while records wait for the output, which is waited for then.
+    fn pause(&self) -> Option<Duration> {
         match self.ship.waits() {
-            true => Duration::ZERO,
-            false if self.ship.is_quiet() && !self.notifier.awaits() => QUIET_LOOK,
-            false => IDLE_LOOK,
+            true => None,
+            false if self.ship.is_quiet() && !self.notifier.awaits() => Some(QUIET_LOOK),
+            false => Some(IDLE_LOOK),
         }
     }
 

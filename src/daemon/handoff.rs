@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::epoch::Epoch;
-use super::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use super::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 
 /// An epoch is cut from this many bytes of records on, or when its time has come.
 pub const EPOCH_BYTES: usize = 512 << 10;
@@ -16,11 +16,21 @@ pub const EPOCH_BYTES_PACKED: usize = 1 << 20;
 /// Epochs that wait for the output thread.
 const WAITING_MAX: usize = 1;
 
+/// Wakes the output thread; the last time when there are no epochs any more.
+struct Ring(Box<dyn Fn() + Send>);
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// The data thread's end.
-#[derive(Debug)]
 pub struct Giver {
     full: SyncSender<Box<Epoch>>,
     empty: Receiver<Box<Epoch>>,
+    /// Behind `full`, so that it rings when that is closed.
+    bell: Ring,
 }
 
 /// The output thread's end.
@@ -30,11 +40,12 @@ pub struct Taker {
     empty: SyncSender<Box<Epoch>>,
 }
 
-/// Both ends.
-pub fn pair() -> (Giver, Taker) {
+/// Both ends. `bell` wakes the output thread where it waits for something else.
+pub fn pair(bell: impl Fn() + Send + 'static) -> (Giver, Taker) {
     let (give_full, take_full) = sync_channel(WAITING_MAX);
     let (give_empty, take_empty) = sync_channel(WAITING_MAX + 1);
-    (Giver { full: give_full, empty: take_empty }, Taker { full: take_full, empty: give_empty })
+    let bell = Ring(Box::new(bell));
+    (Giver { full: give_full, empty: take_empty, bell }, Taker { full: take_full, empty: give_empty })
 }
 
 /// The output thread is gone.
@@ -49,7 +60,9 @@ impl Giver {
 
     /// Hands an epoch over; waits for room.
     pub fn give(&self, epoch: Box<Epoch>) -> Result<(), Gone> {
-        self.full.send(epoch).map_err(|_| Gone)
+        let given = self.full.send(epoch).map_err(|_| Gone);
+        (self.bell.0)();
+        given
     }
 }
 
@@ -71,6 +84,15 @@ impl Taker {
             Ok(epoch) => Taken::Epoch(epoch),
             Err(RecvTimeoutError::Timeout) => Taken::Nothing,
             Err(RecvTimeoutError::Disconnected) => Taken::End,
+        }
+    }
+
+    /// The next epoch, if one is there.
+    pub fn try_take(&self) -> Taken {
+        match self.full.try_recv() {
+            Ok(epoch) => Taken::Epoch(epoch),
+            Err(TryRecvError::Empty) => Taken::Nothing,
+            Err(TryRecvError::Disconnected) => Taken::End,
         }
     }
 

@@ -115,7 +115,7 @@ pub(super) fn threads(
     if !strangers.is_empty() {
         tracing::info!(files = strangers.len(), "positions of files that no input follows now are kept");
     }
-    let (giver, taker) = handoff::pair();
+    let (giver, taker) = handoff::pair(ship.bell());
     let data = DataThread {
         intake: Intake::new(engine),
         readers,

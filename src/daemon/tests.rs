@@ -58,7 +58,7 @@ fn take_all(taker: &Taker) -> Vec<u64> {
 #[test]
 fn fault_064_every_epoch_is_taken_in_its_order() {
     in_every_order(|| {
-        let (giver, taker) = handoff::pair();
+        let (giver, taker) = handoff::pair(|| {});
         let output = thread::spawn(move || take_all(&taker));
         for number in 1..=4 {
             giver.give(epoch(number, &giver)).expect("the output thread is there");
@@ -71,11 +71,36 @@ fn fault_064_every_epoch_is_taken_in_its_order() {
 #[test]
 fn fault_064_an_output_that_ends_holds_up_nobody() {
     in_every_order(|| {
-        let (giver, taker) = handoff::pair();
+        let (giver, taker) = handoff::pair(|| {});
         let output = thread::spawn(move || matches!(taker.take(LONG), Taken::Epoch(_)));
         let given = (1..=4).take_while(|number| giver.give(epoch(*number, &giver)).is_ok()).count();
         assert!((1..=2).contains(&given), "one is taken, one may wait in vain: {given}");
         assert!(output.join().expect("no panic"));
+    });
+}
+
+/// While records wait for the output, the output thread waits for that and not for epochs.
+#[test]
+fn fault_064_an_epoch_wakes_who_waits_for_the_output() {
+    in_every_order(|| {
+        let bell = Arc::new(Wake::default());
+        let ring = Arc::clone(&bell);
+        let (giver, taker) = handoff::pair(move || ring.raise());
+        let output = thread::spawn(move || {
+            let mut numbers = Vec::<u64>::new();
+            loop {
+                match taker.try_take() {
+                    Taken::Epoch(epoch) => numbers.extend(&epoch.batch.members),
+                    Taken::Nothing => assert!(bell.wait(LONG)),
+                    Taken::End => return numbers,
+                }
+            }
+        });
+        for number in 1..=3 {
+            giver.give(epoch(number, &giver)).expect("the output thread is there");
+        }
+        drop(giver);
+        assert_eq!(output.join().expect("no panic"), [1, 2, 3]);
     });
 }
 
@@ -138,7 +163,7 @@ fn fault_064_a_request_to_stop_is_heard_in_any_moment() {
     in_every_order(|| {
         let wake = Arc::new(Wake::default());
         let stop = Arc::new(Stop::new(LONG, Arc::clone(&wake)));
-        let (giver, taker) = handoff::pair();
+        let (giver, taker) = handoff::pair(|| {});
         let output = thread::spawn(move || take_all(&taker));
         let main = {
             let stop = Arc::clone(&stop);
@@ -158,7 +183,7 @@ fn fault_064_a_broken_output_lets_the_data_thread_end() {
     in_every_order(|| {
         let wake = Arc::new(Wake::default());
         let stop = Arc::new(Stop::new(LONG, Arc::clone(&wake)));
-        let (giver, taker) = handoff::pair();
+        let (giver, taker) = handoff::pair(|| {});
         let output = {
             let stop = Arc::clone(&stop);
             thread::spawn(move || {

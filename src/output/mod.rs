@@ -8,6 +8,7 @@
 //! Not here: what survives a crash (`outbox`); what is done about refused records (the daemon).
 
 mod back_off;
+mod bell;
 pub mod blackhole;
 pub mod console;
 pub mod dead_letter;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::bell::Bell;
 use crate::engine::record::{Batch, Meta};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
@@ -134,6 +136,14 @@ impl Output {
         match self {
             Output::Kafka(kafka) => kafka.settle(seq),
             Output::Console(_) | Output::File(_) | Output::Blackhole(_) => {}
+        }
+    }
+
+    /// What ends a [`wait`](Self::wait), for whoever has something better to do; none where nothing is ever waited for.
+    pub fn bell(&self) -> Option<Bell> {
+        match self {
+            Output::Kafka(kafka) => Some(kafka.bell()),
+            Output::Console(_) | Output::File(_) | Output::Blackhole(_) => None,
         }
     }
 

@@ -24,12 +24,13 @@ use crate::engine::frame::docker_entry;
 use crate::engine::state::Block;
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
-/// How long a FIFO may fill up between two looks while much comes: a pipe of 1 MiB holds 300 MB/s of that.
+/// How long FIFOs may fill up between two looks while much comes: a pipe of 1 MiB holds 300 MB/s of that.
 const BUSY_WAIT: Duration = Duration::from_millis(3);
 /// The same while little comes: each look costs a commit.
 const CALM_WAIT: Duration = Duration::from_millis(20);
-/// From so many bytes a look on, much comes.
-const BUSY: u64 = 64 << 10;
+/// So many bytes are awaited in between: a quarter of what one FIFO holds, so that a writer is never held up by what it wrote
+/// while the looks before brought little.
+const AWAITED: u64 = 256 << 10;
 /// What one look takes, but for the FIFO that reaches it.
 const SHARE: u64 = 1 << 20;
 /// How long a container without a FIFO is remembered: dockerd may be starting again (`faults.md` 73).
@@ -121,6 +122,7 @@ pub struct Follow {
     ended: Vec<String>,
     ending: Vec<String>,
     uncounted: (Lines, Bytes),
+    looked_at: Monotonic,
     not_before: Monotonic,
     alive_at: Monotonic,
 }
@@ -151,6 +153,12 @@ enum Order {
     /// Without a descriptor where the FIFO is gone.
     Attach(String, Option<OwnedFd>),
     Stopped(String),
+}
+
+/// How long FIFOs may fill up now: as long as it takes to bring [`AWAITED`] at the pace of what came in the time before.
+fn pause(taken: u64, within: Duration) -> Duration {
+    let pause = within.as_nanos() * u128::from(AWAITED) / u128::from(taken.max(1));
+    Duration::from_nanos(u64::try_from(pause).unwrap_or(u64::MAX)).clamp(BUSY_WAIT, CALM_WAIT)
 }
 
 /// The number under which the thread waits for the supervisor.
@@ -196,6 +204,7 @@ impl Follow {
             ended: Vec::new(),
             ending: Vec::new(),
             uncounted: (Lines(0), Bytes(0)),
+            looked_at: Monotonic::default(),
             not_before: Monotonic::default(),
             alive_at: Monotonic::default(),
         })
@@ -271,7 +280,8 @@ impl Follow {
             let Some(index) = self.ready.pop_front() else { break };
             taken += self.look(index, now.arrival, mode, sink);
         }
-        self.not_before = now.arrival + if taken >= BUSY { BUSY_WAIT } else { CALM_WAIT };
+        self.not_before = now.arrival + pause(taken, now.arrival.since(self.looked_at));
+        self.looked_at = now.arrival;
         Looked { next_look: (!self.ready.is_empty()).then_some(self.not_before) }
     }
 
@@ -485,6 +495,20 @@ mod tests {
 
     use super::*;
     use crate::input::docker_driver::registry::Entry;
+
+    #[test]
+    fn the_more_comes_the_sooner_is_looked_again() {
+        let check = |taken, within, want| {
+            assert_eq!(pause(taken, Duration::from_millis(within)), Duration::from_millis(want));
+        };
+        check(0, 0, 3); // nobody knows yet
+        check(0, 20, 20);
+        check(100, 20, 20); // 5 kB/s
+        check(256 << 10, 10, 10); // 26 MB/s
+        check(64 << 10, 1, 4); // as much as that in a millisecond, behind a look that found little
+        check(1 << 20, 8, 3);
+        check(0, u64::MAX, 20);
+    }
 
     /// An epoch may be on its way that says nothing of what was taken after it was cut.
     #[test]

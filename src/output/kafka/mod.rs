@@ -62,7 +62,7 @@ use self::poll::{Fault, Poller};
 use self::shared::Shared;
 use self::state::{Renewal, Room, State};
 use self::topics::Route;
-use super::{Detour, OutputError, Refusal, Stamp, Standing};
+use super::{Bell, Detour, OutputError, Refusal, Stamp, Standing};
 use crate::engine::record::{Batch, Encoding, Key};
 use crate::units::{Bytes, Now};
 
@@ -72,6 +72,8 @@ pub struct Kafka {
     options: Options,
     place: Arc<Place>,
     credentials: Credentials,
+    /// Wakes the offering thread; all producers ring the same.
+    bell: Bell,
     /// Present when records travel in packed messages.
     packer: Option<Packer>,
 }
@@ -109,9 +111,10 @@ impl Kafka {
         let credentials = Credentials::of(options);
         let limit = BatchLimit::of(&options.client_config()?);
         let jitter = RandomState::new().hash_one(());
-        let running = Running::start(options, &place, State::new(limit, jitter))?;
+        let bell = Bell::default();
+        let running = Running::start(options, &place, State::new(limit, jitter), bell.clone())?;
         let packer = codec.map(Packer::new);
-        Ok(Kafka { running, options: options.clone(), place, credentials, packer })
+        Ok(Kafka { running, options: options.clone(), place, credentials, bell, packer })
     }
 
     /// Makes a new producer in place of this one, with secrets and certificates as their files have them now. The
@@ -124,7 +127,7 @@ impl Kafka {
     pub fn reopen(&mut self) -> Result<(), OutputError> {
         let credentials = Credentials::of(&self.options);
         let next = self.running.shared.lock().next();
-        self.running = Running::start(&self.options, &self.place, next)?;
+        self.running = Running::start(&self.options, &self.place, next, self.bell.clone())?;
         self.credentials = credentials;
         tracing::info!("kafka has a new producer");
         Ok(())
@@ -159,6 +162,11 @@ impl Kafka {
     /// Keeps the circuit and the watchdog in time. See [`Output::tend`](super::Output::tend).
     pub(super) fn tend(&mut self, now: Now) {
         self.running.shared.lock().tell(now);
+    }
+
+    /// See [`Output::bell`](super::Output::bell).
+    pub(super) fn bell(&self) -> Bell {
+        self.bell.clone()
     }
 
     pub(super) fn wait(&mut self, at_most: Duration) {
@@ -374,10 +382,15 @@ fn open_together(state: &mut State, group: &[Outgoing<'_>], newest: u64) -> bool
 }
 
 impl Running {
-    fn start(options: &Options, place: &Arc<Place>, state: State) -> Result<Running, OutputError> {
+    fn start(
+        options: &Options,
+        place: &Arc<Place>,
+        state: State,
+        bell: Bell,
+    ) -> Result<Running, OutputError> {
         let mut config = options.client_config()?;
         state.batch_limit.set(&mut config);
-        let shared = Arc::new(Shared::new(state));
+        let shared = Arc::new(Shared::new(state, bell));
         let context = Context { shared: Arc::clone(&shared), place: Arc::clone(place) };
         let producer: BaseProducer<Context> =
             config.create_with_context(context).map_err(options::creation_error)?;

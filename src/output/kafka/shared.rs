@@ -3,21 +3,24 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::super::Bell;
 use super::state::State;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// Wakes the offering thread: the bell rang.
+    /// Wakes the offering thread, whatever it waits for besides.
+    bell: Bell,
+    /// Wakes it where it waits for something that the state says.
     changed: Condvar,
     /// Wakes the polling thread: there is something to poll for, or nothing ever again.
     roused: Condvar,
 }
 
 impl Shared {
-    pub(super) fn new(state: State) -> Shared {
-        Shared { state: Mutex::new(state), changed: Condvar::new(), roused: Condvar::new() }
+    pub(super) fn new(state: State, bell: Bell) -> Shared {
+        Shared { state: Mutex::new(state), bell, changed: Condvar::new(), roused: Condvar::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -33,13 +36,15 @@ impl Shared {
         // One wake-up a ring: a futex call for every delivery report would cost more than the report.
         if state.bell && !rang_before {
             self.changed.notify_all();
+            self.bell.ring();
         }
         result
     }
 
     /// Sleeps until the bell rings or the time is over.
     pub(super) fn wait_for_bell(&self, at_most: Duration) {
-        sleep(&self.changed, self.lock(), at_most, |state| !state.bell).mute();
+        self.bell.wait(at_most);
+        self.lock().mute();
     }
 
     /// Sleeps until `done`, or the time is over; says whether it is done.

@@ -398,7 +398,7 @@ fn fault_054_reports_come_while_the_brokers_are_asked() {
     let cluster = cluster(&[TOPIC]);
     let options = options(&cluster);
     let config = options.client_config().expect("good options");
-    let shared = Arc::new(Shared::new(State::new(BatchLimit::of(&config), 7)));
+    let shared = Arc::new(Shared::new(State::new(BatchLimit::of(&config), 7), Bell::default()));
     let place = Arc::new(Place { brokers: cluster.bootstrap_servers(), topic: TOPIC.into(), user: None });
     let context = Context { shared: Arc::clone(&shared), place: Arc::clone(&place) };
     let producer: BaseProducer<Context> = config.create_with_context(context).expect("a producer");
