@@ -9,18 +9,19 @@ use rustix::net::{AddressFamily, sockopt};
 
 use super::destination::Destination;
 use super::life::until_end;
+use super::reload::{self, News};
 use super::run::{place, send_to};
 use super::validate::{check, environment, say};
 use super::{Exit, log, usage};
 use crate::config::{self, Config, Durability, Listen, Sources, WhenFull};
-use crate::daemon::driver::{Listening, Options, Registry, Shared, Worker, supervisor};
+use crate::daemon::driver::{Listening, Options, Registry, Settings, Shared, Worker, supervisor};
 use crate::daemon::{Daemon, StartError, heap};
 use crate::outbox;
 
 /// Serve dockerd as a logging driver.
 ///
 /// This is the entry point of the plugin; it can also be run by itself, where dockerd looks for plugins.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_line_help = false)]
 pub struct Args {
     /// Configuration files, merged by key; later ones win
@@ -45,6 +46,9 @@ pub struct Args {
     /// Set one key of the config, as in --set storm.first=10
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Look every 5 s whether the configuration has changed, and take it over; SIGHUP does so at any time
+    #[arg(long)]
+    pub watch_config: bool,
     /// Be the worker of the supervisor that is standard input
     #[arg(long, hide = true)]
     pub worker: bool,
@@ -78,11 +82,36 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         socket: listening(args)?,
         registry,
         worker: std::env::args_os().skip(1).chain(["--worker".into()]).collect(),
-        shared: Shared::new(&config, &read_from(args)),
-        shutdown_timeout: config.shutdown_timeout,
+        settings: settings(args, &config),
+        reread: reread(args.clone(), sources, config),
+        watch: args.watch_config.then_some(reload::EVERY),
     };
-    supervisor::run(&options).context("the supervisor cannot go on")?;
+    supervisor::run(options).context("the supervisor cannot go on")?;
     Ok(Exit::Fine)
+}
+
+/// What the supervisor takes from the config.
+fn settings(args: &Args, config: &Config) -> Settings {
+    Settings { shared: Shared::new(config, &read_from(args)), shutdown_timeout: config.shutdown_timeout }
+}
+
+/// Reads the config again, for as long as the supervisor lives.
+fn reread(args: Args, sources: Sources, mut current: Config) -> Box<dyn FnMut(bool) -> Option<Settings>> {
+    let mut news = News::new(&current);
+    Box::new(move |by_signal| {
+        let next = news.look(&current, by_signal, || {
+            let (mut next, warnings) = reload::read(&sources)?;
+            if settle(&args, &mut next).is_none() {
+                return Err(StartError::NoStateDir.to_string());
+            }
+            match next.outputs.len() {
+                1 => Ok((next, warnings)),
+                outputs => Err(StartError::Outputs(outputs).to_string()),
+            }
+        })?;
+        current = next;
+        Some(settings(&args, &current))
+    })
 }
 
 /// Flags win over the config. Returns the state directory.

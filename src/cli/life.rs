@@ -1,8 +1,8 @@
 //! The life of a running squall: signals, and what they lead to.
 //!
 //! The first SIGTERM or SIGINT stops in order, the second at once. SIGHUP exchanges the config: the threads end as they are,
-//! with every window open, and others go on from the outbox. (A worker of the logging driver has no such thing: there SIGHUP
-//! ends it, and its supervisor starts another, which reads the config.)
+//! with every window open, and others go on from the outbox. In a worker of the logging driver SIGHUP does the first half of
+//! that; the other half is its supervisor's.
 
 use std::io;
 use std::time::Duration;
@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// confirm in that time is sent again, with the same ids.
 const SAME_OUTPUT: Duration = Duration::from_secs(1);
 
+/// The same where containers wait for the next process.
+const BEFORE_ANOTHER: Duration = Duration::from_millis(250);
+
 /// Runs until the end, with other configs in between.
 ///
 /// # Errors
@@ -43,7 +46,7 @@ pub(super) fn run(args: &Args, sources: Sources, config: &Config) -> Result<Repo
     })
 }
 
-/// Runs until the end.
+/// Runs until the end, which SIGHUP makes one from which another process goes on.
 ///
 /// # Errors
 /// As those of `start`.
@@ -53,8 +56,15 @@ pub(super) fn until_end(
 ) -> Result<Report, StartError> {
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
         let mut life = Life::begin(start)?;
-        life.last(&mut signals, config, None).await;
+        let is_renewed = tokio::select! {
+            _ = life.last(&mut signals, config, None) => false,
+            _ = hangup.recv() => true,
+        };
+        if is_renewed {
+            life.suspend(BEFORE_ANOTHER).await;
+        }
         Ok(life.daemon.join())
     })
 }
@@ -63,10 +73,7 @@ pub(super) fn until_end(
 async fn exchange(mut life: Life, config: &mut Config, next: Config) -> Result<Life, StartError> {
     let goes_elsewhere = next.outputs != config.outputs;
     let within = if goes_elsewhere { config.shutdown_timeout } else { SAME_OUTPUT };
-    life.daemon.suspend(within);
-    if tokio::time::timeout(within + GRACE, &mut life.end).await.is_err() {
-        blocked(&life.daemon);
-    }
+    life.suspend(within).await;
     let kept = life.daemon.join().delivery.kept.filter(|kept| goes_elsewhere && kept.records > 0);
     if let Some(kept) = kept {
         tracing::warn!(
@@ -106,6 +113,14 @@ impl Life {
             let _ = ended.send(());
         }))?;
         Ok(Life { daemon, end })
+    }
+
+    /// Ends it as it is.
+    async fn suspend(&mut self, within: Duration) {
+        self.daemon.suspend(within);
+        if tokio::time::timeout(within + GRACE, &mut self.end).await.is_err() {
+            blocked(&self.daemon);
+        }
     }
 
     /// Waits for its end, or for a config to go on with.

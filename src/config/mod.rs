@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-pub use self::faults::Faults;
-use self::faults::{Findings, Place, Source, Warning};
+pub use self::faults::{Faults, Warning};
+use self::faults::{Findings, Place, Source};
 use self::tree::Node;
 use crate::engine::alert::rule::Rule;
 use crate::engine::cycle;

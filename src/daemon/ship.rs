@@ -19,7 +19,7 @@ use super::refused::{Answer, Refused};
 use super::retry::Retry;
 use crate::engine::record::{Batch, Encoding, Lost, Reason};
 use crate::outbox::{self, Loss, Store, StoreError, Told, Unsent, Waiting};
-use crate::output::{Bell, Output, OutputError, Standing};
+use crate::output::{Output, OutputError, Standing};
 use crate::units::{Bytes, Lines, Monotonic, Now};
 
 /// How far the ack cursor on disk may lag when no epoch carries it (delivery.md R4).
@@ -441,12 +441,6 @@ impl Ship {
     /// As [`feed`](Self::feed).
     pub fn flush(&mut self) -> Result<(), OutputError> {
         self.output.flush()
-    }
-
-    /// What ends a [`wait`](Self::wait).
-    pub fn bell(&self) -> impl Fn() + Send + use<> {
-        let bell = self.output.bell();
-        move || bell.iter().for_each(Bell::ring)
     }
 
     /// Waits for room or progress in the output.

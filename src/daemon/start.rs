@@ -23,7 +23,7 @@ use crate::input::stdin::Stdin;
 use crate::input::tail::{self, Tail, TailError};
 use crate::outbox::{self, KeptNotification, OpenError, Recovered, Store, WhenFull};
 use crate::output::notify::{Courier, HttpError};
-use crate::output::{Output, OutputError, Standing, blackhole, console, file, kafka, notify};
+use crate::output::{Bell, Output, OutputError, Standing, blackhole, console, file, kafka, notify};
 use crate::status::board::Board;
 use crate::status::server::StatusError;
 use crate::units::{Bytes, Now};
@@ -97,8 +97,11 @@ pub(super) fn threads(
         None => (None, None, Recovered { lane: lanes()?(), next_seq: 1, ..Recovered::default() }),
     };
     tell(&recovered, &feedback);
+    let way_out = open(output).map_err(StartError::Output)?;
+    let bell = way_out.bell();
+    let (giver, taker) = handoff::pair(move || bell.iter().for_each(Bell::ring));
     let ship = Ship::new(
-        open(output).map_err(StartError::Output)?,
+        way_out,
         store,
         dir.as_deref().unwrap_or(Path::new("")).join(DEAD_LETTERS),
         [recovered.acked, recovered.next_seq],
@@ -115,7 +118,6 @@ pub(super) fn threads(
     if !strangers.is_empty() {
         tracing::info!(files = strangers.len(), "positions of files that no input follows now are kept");
     }
-    let (giver, taker) = handoff::pair(ship.bell());
     let data = DataThread {
         intake: Intake::new(engine),
         readers,

@@ -4,6 +4,7 @@ mod dockerd;
 mod forms;
 mod kill;
 mod protocol;
+mod reload;
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,6 +19,9 @@ use crate::rig::line::Kind;
 use crate::rig::verifier::Verifier;
 use crate::support::process::{Running, children, run, squall};
 
+/// The config of a driver that has one, in its folder.
+const CONFIG: &str = "squall.yaml";
+
 /// A driver, its folder, and what was written to it.
 struct World {
     folder: TempDir,
@@ -30,6 +34,19 @@ impl World {
     #[track_caller]
     fn new() -> World {
         let folder = tempfile::tempdir().expect("a folder");
+        World::begin(folder)
+    }
+
+    /// One whose driver has a config file, `squall.yaml`.
+    #[track_caller]
+    fn with_config(text: &str) -> World {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(CONFIG), text).expect("there is room");
+        World::begin(folder)
+    }
+
+    #[track_caller]
+    fn begin(folder: TempDir) -> World {
         fs::create_dir(folder.path().join("fifos")).expect("a folder");
         let mut world = World { folder, driver: None, truth: Truth::default(), fifos: 0 };
         world.start();
@@ -41,7 +58,11 @@ impl World {
     fn start(&mut self) {
         let args = ["driver", "--socket", "s.sock", "--state", "state", "--to", "file:out"];
         let _ = fs::remove_file(self.socket());
-        let mut driver = Running::start(&mut squall(self.folder.path(), args));
+        let mut command = squall(self.folder.path(), args);
+        if self.folder.path().join(CONFIG).exists() {
+            command.args(["--config", CONFIG]);
+        }
+        let mut driver = Running::start(&mut command);
         let socket = self.socket();
         driver.wait_until("a socket", |_| std::os::unix::net::UnixStream::connect(&socket).is_ok());
         self.driver = Some(driver);

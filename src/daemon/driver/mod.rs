@@ -38,7 +38,6 @@ pub enum Listening {
 }
 
 /// What a supervisor is told.
-#[derive(Debug)]
 pub struct Options {
     /// Where dockerd looks for the plugin.
     pub socket: Listening,
@@ -46,6 +45,18 @@ pub struct Options {
     pub registry: PathBuf,
     /// The arguments that make this program a worker.
     pub worker: Vec<OsString>,
+    /// What it takes from the config.
+    pub settings: Settings,
+    /// Reads the config again: what the supervisor takes from it, where it is good and another one. Whether somebody has asked
+    /// for the look is what it is told.
+    pub reread: Box<dyn FnMut(bool) -> Option<Settings>>,
+    /// How often it looks without being asked.
+    pub watch: Option<Duration>,
+}
+
+/// What a supervisor takes from the config. All else is the worker's, which reads it by itself.
+#[derive(Clone, Debug)]
+pub struct Settings {
     /// What containers cannot have of their own.
     pub shared: Shared,
     /// How long a worker may take to stop.

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::{Listening, Options, Shared};
+use super::{Listening, Options, Settings, Shared};
 use crate::daemon::clock;
 use crate::input::docker_driver::api::{self, Plugin};
 use crate::input::docker_driver::fifo::CAPACITY;
@@ -39,6 +40,9 @@ const START_MAX: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause: no container may stand still for longer than 2 s, and a busy machine takes its time with a start.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How long a worker may take to make room for another one with a new config: what it waits for the output, and the end of its
+/// threads. Containers wait meanwhile, once their FIFOs are full.
+const RENEW_MAX: Duration = Duration::from_millis(1_500);
 /// A worker that lived so long begins anew.
 const CALM: Duration = Duration::from_secs(1);
 
@@ -109,7 +113,7 @@ impl Fifos {
             tracing::error!(path = %path.display(), "what was known of a FIFO cannot be read; it is set aside");
         }
         let numbers = entries.last().map_or(0, |(_, entry)| entry.number + 1);
-        let shared = options.shared.clone();
+        let shared = options.settings.shared.clone();
         let mut fifos =
             Fifos { registry, shared, held: BTreeMap::new(), numbers, outgoing: VecDeque::new(), news };
         for (name, entry) in entries {
@@ -174,35 +178,43 @@ fn open(file: &Path) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// When the socket cannot be bound, or the registry not be read.
-pub fn run(options: &Options) -> io::Result<()> {
+pub fn run(options: Options) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, supervise(options))
 }
 
-async fn supervise(options: &Options) -> io::Result<()> {
+async fn supervise(mut options: Options) -> io::Result<()> {
     let listener = match &options.socket {
         Listening::At(socket) => bind(socket)?,
         Listening::Inherited(socket) => take_over(socket)?,
     };
     let mut stops = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let news = Rc::new(Notify::new());
-    let fifos = Rc::new(RefCell::new(Fifos::open(options, Rc::clone(&news))?));
+    let fifos = Rc::new(RefCell::new(Fifos::open(&options, Rc::clone(&news))?));
     tokio::task::spawn_local(listen(listener, Rc::clone(&fifos)));
     match &options.socket {
         Listening::At(socket) => tracing::info!(socket = %socket.display(), "dockerd may come"),
         Listening::Inherited(_) => tracing::info!("dockerd may come to the socket that is standard input"),
     }
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut pause = PAUSE;
     loop {
         let started = clock::now().arrival;
         fifos.borrow_mut().tell_everything();
         let [terminate, interrupt] = &mut stops;
-        match start(options) {
+        match start(&options.worker) {
             Ok((mut worker, link)) => {
                 let ended = tokio::select! {
                     ended = attend(&mut worker, &link, &fifos, &news) => ended,
-                    _ = terminate.recv() => return stop(worker, options.shutdown_timeout).await,
-                    _ = interrupt.recv() => return stop(worker, options.shutdown_timeout).await,
+                    settings = another(&mut options, &mut hangup) => {
+                        fifos.borrow_mut().shared = settings.shared.clone();
+                        options.settings = settings;
+                        end(worker, Signal::HUP, RENEW_MAX).await?;
+                        tracing::info!("another worker goes on with the new config");
+                        continue;
+                    }
+                    _ = terminate.recv() => return stop(worker, &options).await,
+                    _ = interrupt.recv() => return stop(worker, &options).await,
                 };
                 match ended {
                     Ok(status) => tracing::error!("the worker has ended ({status}); another one goes on"),
@@ -260,12 +272,25 @@ async fn listen(listener: UnixListener, fifos: Rc<RefCell<Fifos>>) {
     }
 }
 
-fn start(options: &Options) -> io::Result<(Child, UnixDatagram)> {
+/// Waits for another config.
+async fn another(options: &mut Options, hangup: &mut tokio::signal::unix::Signal) -> Settings {
+    loop {
+        let asked = match options.watch {
+            Some(every) => timeout(every, hangup.recv()).await.is_ok(),
+            None => hangup.recv().await.is_some(),
+        };
+        if let Some(settings) = (options.reread)(asked) {
+            return settings;
+        }
+    }
+}
+
+fn start(args: &[OsString]) -> io::Result<(Child, UnixDatagram)> {
     let (ours, theirs) = link::pair()?;
     // Not of datagrams, but tokio need not know that: it only waits.
     let link = UnixDatagram::from_std(ours.into())?;
     let mut command = Command::new("/proc/self/exe");
-    let worker = command.args(&options.worker).stdin(Stdio::from(theirs)).kill_on_drop(true).spawn()?;
+    let worker = command.args(args).stdin(Stdio::from(theirs)).kill_on_drop(true).spawn()?;
     Ok((worker, link))
 }
 
@@ -319,13 +344,17 @@ fn hear(link: &UnixDatagram, fifos: &RefCell<Fifos>) -> io::Result<bool> {
 }
 
 /// Lets the worker end in order.
-async fn stop(mut worker: Child, patience: Duration) -> io::Result<()> {
+async fn stop(worker: Child, options: &Options) -> io::Result<()> {
     tracing::info!("stopping");
+    end(worker, Signal::TERM, options.settings.shutdown_timeout + Duration::from_secs(1)).await
+}
+
+/// Asks a worker to end, and waits for it; not longer than `grace`.
+async fn end(mut worker: Child, by: Signal, grace: Duration) -> io::Result<()> {
     if let Some(pid) = worker.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
         // It may have ended already.
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, by);
     }
-    let grace = patience + Duration::from_secs(1);
     match timeout(grace, worker.wait()).await {
         Ok(status) => tracing::info!("the worker has ended ({})", status?),
         Err(_) => {
