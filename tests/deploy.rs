@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::disk::skip;
 use crate::support::process::run;
 use crate::support::units::{file, verify};
 
@@ -95,6 +96,27 @@ fn the_daemon_set_of_kubernetes() {
     check_container(&pod["containers"][0], &pod["volumes"]);
     assert_eq!(pod["containers"][0]["readinessProbe"]["httpGet"]["path"], "/ready");
     assert_eq!(pod["automountServiceAccountToken"], false);
+}
+
+/// By the schema of the API itself, strictly: a key that it does not have is a fault.
+#[test]
+fn kubernetes_takes_the_manifests() {
+    let checker =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/kubernetes/bin/kubernetes-validate");
+    if !checker.exists() {
+        return skip("there is no kubernetes-validate: tests/run installs it");
+    }
+    let check = |file: &Path| Command::new(&checker).arg("--strict").arg(file).output().expect("it starts");
+    for name in ["sidecar.yaml", "daemonset.yaml"] {
+        let done = check(&path("kubernetes").join(name));
+        assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    // It would notice.
+    let folder = tempfile::tempdir().expect("a folder");
+    let wrong = folder.path().join("wrong.yaml");
+    let text = file("kubernetes/sidecar.yaml");
+    fs::write(&wrong, text.replacen("volumeMounts:", "volumeMount:", 1)).expect("there is room");
+    assert!(!check(&wrong).status.success(), "a wrong key passes");
 }
 
 #[test]
