@@ -89,6 +89,26 @@ fn fault_071_a_worker_that_hangs_is_replaced() {
     world.finish();
 }
 
+/// A disk may hold the supervisor up for seconds. The worker has said that it goes on, all that time.
+#[test]
+fn fault_071_a_supervisor_that_stood_still_blames_nobody() {
+    let mut world = World::new();
+    let mut logging = world.container("c");
+    world.write(&mut logging, 100);
+    world.await_newest();
+    let worker = world.worker();
+    for _ in 0..3 {
+        world.driver().signal(Signal::STOP);
+        // Longer than a worker may say nothing.
+        std::thread::sleep(Duration::from_millis(5_500));
+        world.driver().signal(Signal::CONT);
+        world.write(&mut logging, 100);
+        world.await_newest();
+    }
+    assert_eq!(world.worker(), worker, "{}", world.driver().stderr());
+    world.finish();
+}
+
 /// Nothing can be committed for a while: the container goes on, and every line is in the books.
 #[test]
 fn fault_067_the_fifo_is_drained_though_nothing_can_be_committed() {

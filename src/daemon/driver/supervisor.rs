@@ -306,6 +306,11 @@ async fn attend(
     let (mut has_sent, mut is_gone) = (false, false);
     loop {
         let silent = clock::now().arrival.since(heard_at);
+        // It may have been us who stood still: what the worker has said meanwhile counts.
+        if silent >= patience && !is_gone && hear(link, fifos)? == Heard::Words {
+            (heard_at, patience) = (clock::now().arrival, SILENCE_MAX);
+            continue;
+        }
         if silent >= patience {
             tracing::error!("the worker has said nothing for {} s and is ended", silent.as_secs());
             worker.start_kill()?;
@@ -315,7 +320,13 @@ async fn attend(
             status = worker.wait() => return status,
             ready = link.readable(), if !is_gone => {
                 ready?;
-                is_gone = !hear(link, fifos)?;
+                let mut heard = Ok(Heard::Nothing);
+                // It reads until nothing is left, and that is what tokio has to know.
+                let _ = link.try_io(Interest::READABLE, || {
+                    heard = hear(link, fifos);
+                    Err::<(), _>(io::ErrorKind::WouldBlock.into())
+                });
+                is_gone = heard? == Heard::End;
                 (heard_at, patience) = (clock::now().arrival, SILENCE_MAX);
             }
             ready = link.writable(), if !has_sent => {
@@ -330,14 +341,28 @@ async fn attend(
     }
 }
 
-/// Hears all that the worker has said. False when it will say no more.
-fn hear(link: &UnixDatagram, fifos: &RefCell<Fifos>) -> io::Result<bool> {
+/// What there was to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Words,
+    /// There will be no more.
+    End,
+}
+
+/// Hears all that the worker has said.
+fn hear(link: &UnixDatagram, fifos: &RefCell<Fifos>) -> io::Result<Heard> {
+    let mut heard = Heard::Nothing;
     loop {
-        match link.try_io(Interest::READABLE, || link::receive(link)) {
-            Ok(Some((Message::Done(name), _))) => fifos.borrow_mut().forget(&name),
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+        match link::receive(link) {
+            Ok(Some((message, _))) => {
+                heard = Heard::Words;
+                if let Message::Done(name) = message {
+                    fifos.borrow_mut().forget(&name);
+                }
+            }
+            Ok(None) => return Ok(Heard::End),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(heard),
             Err(error) => return Err(error),
         }
     }

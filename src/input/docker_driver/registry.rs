@@ -1,9 +1,10 @@
 //! The FIFOs to re-attach: dockerd announces each of them once, whatever happens to us (`faults.md` 68).
 //!
-//! One file for each, synced before dockerd gets its answer, and deleted when the FIFO has ended and all of it is
-//! committed. A file that cannot be read is set aside, not deleted: it may say which container stands still.
+//! One file for each, written before dockerd gets its answer, and deleted when the FIFO has ended and all of it is
+//! committed. Not synced: after a power loss there is no FIFO to re-attach, and a disk that takes seconds to sync would
+//! hold up the supervisor and each `docker run`. A file that cannot be read is set aside, not deleted: it may say which container stands still.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ impl Registry {
         (name.len() <= 128 && name.bytes().all(is_plain)).then(|| name.to_owned())
     }
 
-    /// Saves an entry so that it survives a power loss.
+    /// Saves an entry, whole or not at all; it survives a kill.
     ///
     /// # Errors
     /// What the file system says.
@@ -65,9 +66,7 @@ impl Registry {
         let new = self.dir.join(format!("{name}.new"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&serde_json::to_vec(entry)?)?;
-        file.sync_all()?;
-        fs::rename(&new, self.path(name))?;
-        File::open(&self.dir)?.sync_all()
+        fs::rename(&new, self.path(name))
     }
 
     /// Reads one entry.
