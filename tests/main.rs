@@ -7,6 +7,7 @@
 //! | `golden` | whole runs against `tests/golden/<case>/expected` |
 //! | `cli` | the real program on input that ends, and on bad input |
 //! | `fuzz` | laws that hold whatever bytes come in; shared with `cargo fuzz` |
+//! | `incidents` | the five incidents, each from its first line to the last notification |
 //! | `driver` | the logging driver, with tests that play dockerd |
 //! | `daemon` | the real program while it runs: rotation, signals, memory |
 //! | `deploy` | the files in `config` that people deploy |
@@ -23,6 +24,7 @@ mod docker;
 mod driver;
 mod fuzz;
 mod golden;
+mod incidents;
 mod rig;
 mod status;
 

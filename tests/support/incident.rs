@@ -2,6 +2,7 @@
 
 use squall::corpus::incident::{Incident, Kind};
 use squall::corpus::{cri, json_file};
+use squall::engine::frame::IoStream;
 use squall::units::Timestamp;
 
 /// How lines are wrapped.
@@ -11,6 +12,22 @@ pub(crate) enum Wrap {
     Plain,
     Docker,
     Cri,
+}
+
+impl Wrap {
+    /// Appends a line to a file; `text` becomes what the line is without its envelope.
+    pub(crate) fn append(self, file: &mut Vec<u8>, text: &mut Vec<u8>, stream: IoStream, time: Timestamp) {
+        match self {
+            Wrap::Plain => {
+                let stamp = jiff::Timestamp::from_nanosecond(time.0.into()).expect("a year of ours");
+                text.splice(..0, format!("{stamp:.3} ").into_bytes());
+                file.extend_from_slice(text);
+                file.push(b'\n');
+            }
+            Wrap::Docker => json_file::append(file, text, stream, time),
+            Wrap::Cri => cri::append(file, text, stream, time),
+        }
+    }
 }
 
 /// An incident as a file.
@@ -27,16 +44,7 @@ pub(crate) fn incident(lines: u64, wrap: Wrap) -> Written {
     let mut written = Written { file: Vec::new(), lines, calm: Vec::new() };
     let mut text = Vec::new();
     while let Some(event) = incident.next_into(&mut text) {
-        match wrap {
-            Wrap::Plain => {
-                let time = jiff::Timestamp::from_nanosecond(event.time.0.into()).expect("a year of ours");
-                text.splice(..0, format!("{time:.3} ").into_bytes());
-                written.file.extend_from_slice(&text);
-                written.file.push(b'\n');
-            }
-            Wrap::Docker => json_file::append(&mut written.file, &text, event.stream, event.time),
-            Wrap::Cri => cri::append(&mut written.file, &text, event.stream, event.time),
-        }
+        wrap.append(&mut written.file, &mut text, event.stream, event.time);
         if event.kind == Kind::Calm {
             written.calm.push(String::from_utf8(text.clone()).expect("the incident is text"));
         }
