@@ -3,6 +3,7 @@
 //! | incident | presets |
 //! |---|---|
 //! | `retry_loop` | `retry-loop` |
+//! | `spike_of_503` | `503-spike`, `exhausted-pools` |
 //!
 //! The whole way is real: a file that grows, `squall run` with the presets as they are, records in a file, a receiver of
 //! webhooks on loopback. Rules go by the log's own time, so the minutes and hours of an incident are written in moments.
@@ -18,4 +19,5 @@
 
 mod aftermath;
 mod retry_loop;
+mod spike_of_503;
 mod story;
