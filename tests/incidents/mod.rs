@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `retry_loop` | `retry-loop` |
 //! | `spike_of_503` | `503-spike`, `exhausted-pools` |
+//! | `slow_without_errors` | `slow-without-errors` |
 //!
 //! The whole way is real: a file that grows, `squall run` with the presets as they are, records in a file, a receiver of
 //! webhooks on loopback. Rules go by the log's own time, so the minutes and hours of an incident are written in moments.
@@ -19,5 +20,6 @@
 
 mod aftermath;
 mod retry_loop;
+mod slow_without_errors;
 mod spike_of_503;
 mod story;
