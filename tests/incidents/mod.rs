@@ -6,6 +6,7 @@
 //! | `spike_of_503` | `503-spike`, `exhausted-pools` |
 //! | `slow_without_errors` | `slow-without-errors` |
 //! | `black_friday`, and the path that was renamed | `exhausted-pools`, `connection-reset`, `error-share`; `not-found-share` |
+//! | `autoscaled` | `retry-loop` |
 //!
 //! The whole way is real: a file that grows, `squall run` with the presets as they are, records in a file, a receiver of
 //! webhooks on loopback. Rules go by the log's own time, so the minutes and hours of an incident are written in moments.
@@ -20,6 +21,7 @@
 //! the containers' CPU and memory of the first incident (the resource watch).
 
 mod aftermath;
+mod autoscaled;
 mod black_friday;
 mod retry_loop;
 mod slow_without_errors;
