@@ -138,6 +138,7 @@ impl DataThread {
         self.board.reach(Stage::Running);
         let closed_by = loop {
             if self.stop.is_requested() || cut.gone {
+                self.read_on(&mut cut);
                 break ClosedBy::Shutdown;
             }
             let now = clock::now();
@@ -165,6 +166,27 @@ impl DataThread {
             }
         };
         self.end(closed_by, cut)
+    }
+
+    /// Reads what has been written by now. An instance that goes for good has no other time for it, and the last lines
+    /// of a program say why it ended. Not for longer than a quarter of the stop, so that who writes on does not hold it up; not
+    /// where somebody goes on from here; and what is in a FIFO waits there.
+    fn read_on(&mut self, cut: &mut Cut) {
+        let Some(deadline) = self.stop.deadline().filter(|_| !self.strict && !self.stop.is_suspended())
+        else {
+            return;
+        };
+        self.readers.iter_mut().for_each(Reader::rouse);
+        let mut now = clock::now();
+        while !cut.gone && deadline.since(now.arrival) > self.stop.timeout() * 3 / 4 {
+            self.board.data.beat(now.arrival);
+            let looked = self.look(now, cut);
+            self.read.set(self.intake.engine.bytes_in());
+            if !looked.more {
+                return;
+            }
+            now = clock::now();
+        }
     }
 
     /// Does what the output thread asks for.

@@ -100,6 +100,13 @@ impl Reader {
         }
     }
 
+    /// Makes the next look one at everything that is known: what was written a moment ago may not have been heard of.
+    pub fn rouse(&mut self) {
+        if let Input::Tail(tail) = &mut self.input {
+            tail.rouse_all();
+        }
+    }
+
     /// Why the input could not be read to its end.
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()

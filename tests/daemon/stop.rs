@@ -1,7 +1,7 @@
 //! Signals: the first one ends everything in order, the second one at once, and nothing hangs.
 
-use std::fs;
-use std::io::PipeReader;
+use std::fs::{self, OpenOptions};
+use std::io::{PipeReader, Write as _};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -33,6 +33,26 @@ fn a_signal_closes_the_windows_and_delivers_everything() {
     }
     check(Signal::TERM);
     check(Signal::INT);
+}
+
+/// What is in the files when the signal comes is read, and told by a process that keeps nothing for another one.
+#[test]
+fn what_was_written_before_the_signal_is_read() {
+    const LINES: u64 = 20_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.log");
+    fs::write(&path, "the first line\n").expect("a log");
+    // A quarter of it is for reading.
+    let args = ["run", "--tail", "app.log", "--to", "console", "--json", "--shutdown-timeout", "60s"];
+    let mut running = Running::start(&mut squall(folder.path(), args));
+    running.wait_until("the first line", |running| running.stdout().contains("the first line"));
+    let mut log = OpenOptions::new().append(true).open(&path).expect("the log");
+    let lines: String = (1..LINES).map(|n| format!("request {n} was served\n")).collect();
+    log.write_all(lines.as_bytes()).expect("room");
+    running.signal(Signal::TERM);
+    let ended = running.end();
+    ended.expect_code(0);
+    assert_eq!(Records::with_ledger(&ended).0.lines(), LINES);
 }
 
 #[test]

@@ -283,8 +283,9 @@ impl Tail {
         }
     }
 
-    /// Gives every source a place in the round.
-    pub(super) fn rouse_all(&mut self) {
+    /// Gives every source a place in the round: the next `poll` looks at all files that are known, whatever was heard of
+    /// them.
+    pub fn rouse_all(&mut self) {
         for source in
             self.sources.values_mut().filter(|source| !source.ready && !source.generations.is_empty())
         {
