@@ -15,11 +15,13 @@ use super::run::Args;
 use crate::config::{Config, Sources};
 use crate::daemon::report::Report;
 use crate::daemon::ship::explain;
-use crate::daemon::{Daemon, StartError};
+use crate::daemon::{Daemon, StartError, clock};
 
 /// How long the threads may take beyond the stop's time, which they keep themselves unless a write to a pipe that nobody
 /// reads holds them. Longer than tearing a Kafka producer down; with the default 8 s within Docker's 10 s.
 const GRACE: Duration = Duration::from_millis(1500);
+/// A second signal that comes sooner is the first one once more: `timeout(1)` sends it to its child and to the child's group.
+const SAME_SIGNAL: Duration = Duration::from_millis(250);
 /// How long the same destination may take to confirm what is on its way before the config is exchanged. What it does not
 /// confirm in that time is sent again, with the same ids.
 const SAME_OUTPUT: Duration = Duration::from_secs(1);
@@ -131,7 +133,7 @@ impl Life {
         mut reload: Option<&mut Reload<'_>>,
     ) -> Option<Config> {
         let mut overdue = Box::pin(tokio::time::sleep(Duration::MAX));
-        let mut asked = false;
+        let mut asked = None;
         loop {
             let hung_up = async {
                 match &mut reload {
@@ -142,7 +144,7 @@ impl Life {
             tokio::select! {
                 _ = &mut self.end => return None,
                 () = &mut overdue => blocked(&self.daemon),
-                by_signal = hung_up, if !asked => {
+                by_signal = hung_up, if asked.is_none() => {
                     let keeps = self.daemon.keeps();
                     let next = reload.as_mut().and_then(|reload| reload.look(config, by_signal, keeps));
                     if next.is_some() {
@@ -154,10 +156,15 @@ impl Life {
                 _ = signals.interrupt.recv() => {}
             }
             // The daemon may have stopped by itself before; that is not the user's first signal.
-            if std::mem::replace(&mut asked, true) {
+            let now = clock::now().arrival;
+            if let Some(at) = asked {
+                if now.since(at) < SAME_SIGNAL {
+                    continue;
+                }
                 tracing::error!("stopped at once by a second signal, what was not delivered is lost");
                 std::process::exit(1);
             }
+            asked = Some(now);
             tracing::info!(within = ?config.shutdown_timeout, "stopping");
             self.daemon.stop();
             overdue = Box::pin(tokio::time::sleep(config.shutdown_timeout + GRACE));

@@ -50,6 +50,8 @@ pub struct DataEnd {
     pub sources: usize,
     /// Inputs that could not be read to their end, each with the reason.
     pub broken_inputs: Vec<String>,
+    /// What was read and not committed is read again by the next start: it is in files.
+    pub rereads: bool,
 }
 
 /// The data thread's belongings.
@@ -371,7 +373,8 @@ impl DataThread {
         self.board.data.rest();
         let sources = self.readers.iter().map(Reader::sources).sum();
         let broken_inputs = self.readers.iter().filter_map(Reader::broken).map(str::to_owned).collect();
-        DataEnd { ledger: self.intake.engine.ledger(), sources, broken_inputs }
+        let rereads = self.readers.iter().all(Reader::rereads);
+        DataEnd { ledger: self.intake.engine.ledger(), sources, broken_inputs, rereads }
     }
 }
 

@@ -175,13 +175,13 @@ impl Daemon {
     /// Waits for the end.
     pub fn join(self) -> Report {
         // With `panic = "abort"` a thread that panicked takes the process along, so there is always an end to join.
-        let DataEnd { ledger, sources, broken_inputs } = self.data.join().unwrap_or_default();
+        let DataEnd { ledger, sources, broken_inputs, rereads } = self.data.join().unwrap_or_default();
         let delivery = self.deliver.join().unwrap_or_default();
         let seconds = clock::now().arrival.since(self.started).as_secs_f64();
         // The last numbers are on the board.
         drop(self.pusher);
         drop(self.server);
-        Report { ledger, delivery, sources, broken_inputs, seconds }
+        Report { ledger, delivery, sources, broken_inputs, rereads, seconds }
     }
 }
 

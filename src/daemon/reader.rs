@@ -100,6 +100,11 @@ impl Reader {
         }
     }
 
+    /// Whether what is not committed can be read once more.
+    pub fn rereads(&self) -> bool {
+        matches!(self.input, Input::Tail(_))
+    }
+
     /// Makes the next look one at everything that is known: what was written a moment ago may not have been heard of.
     pub fn rouse(&mut self) {
         if let Input::Tail(tail) = &mut self.input {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::deliver::DeliverEnd;
 use crate::engine::ledger::Ledger;
-use crate::units::grouped;
+use crate::units::{Lines, grouped};
 
 /// The end of a run.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Report {
     pub sources: usize,
     /// Inputs that could not be read to their end, each with the reason.
     pub broken_inputs: Vec<String>,
+    /// What was read and not committed is read again by the next start.
+    pub rereads: bool,
     /// How long the run took.
     pub seconds: f64,
 }
@@ -32,9 +34,9 @@ impl Report {
             && self.broken_inputs.is_empty()
     }
 
-    /// Whether everything that was read is delivered, or waits in the outbox for the next start.
+    /// Whether everything that was read is delivered, or waits for the next start: in the outbox, or where it was read.
     pub fn is_safe(&self) -> bool {
-        let kept = self.delivery.kept.is_some() && !self.delivery.uncommitted;
+        let kept = self.delivery.kept.is_some() && (self.rereads || !self.delivery.uncommitted);
         self.ledger.conservation_error == 0
             && (kept || self.delivery.undelivered_records() == 0)
             && self.delivery.error.is_none()
@@ -74,9 +76,14 @@ impl Report {
                 refused.reason.as_deref().unwrap_or("the destination does not want them")
             ));
         }
-        let late = self.delivery.undelivered_records() - refused.records;
+        // Without an outbox, what did not get so far is as late as the rest.
+        let (untaken, untaken_lines) = match self.delivery.kept {
+            Some(_) => (self.delivery.untaken_records, self.delivery.untaken_lines),
+            None => (0, Lines(0)),
+        };
+        let late = self.delivery.undelivered_records() - refused.records - untaken;
         if late > 0 {
-            let lines = self.delivery.undelivered_lines() - refused.lines;
+            let lines = self.delivery.undelivered_lines() - refused.lines - untaken_lines;
             let why = self.delivery.standing.trouble.as_deref().unwrap_or("the time was over");
             let kept =
                 self.delivery.kept.as_ref().map(|kept| {
@@ -84,6 +91,15 @@ impl Report {
                 });
             let kept = kept.unwrap_or_default();
             all.push(format!("{late} records ({lines} lines) were not delivered: {why}{kept}"));
+        }
+        if untaken > 0 {
+            let then = match self.rereads {
+                true => "what they tell is read again at the next start",
+                false => "they are lost",
+            };
+            all.push(format!(
+                "{untaken} records ({untaken_lines} lines) found no room in the outbox: {then}"
+            ));
         }
         all
     }

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{PipeReader, Write as _};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::process::{Running, squall};
@@ -73,8 +73,26 @@ fn a_second_signal_ends_at_once() {
     let (_folder, mut running, _reader) = blocked("60s");
     running.signal(Signal::TERM);
     running.wait_until("stopping", |running| running.stderr().contains("stopping"));
-    running.signal(Signal::TERM);
-    running.end().expect_code(1).expect_said("second signal");
+    let id = Pid::from_raw(running.id().cast_signed()).expect("a process");
+    running.wait_until("a second signal", |running| {
+        // One that comes too soon is the first one once more.
+        let _ = kill_process(id, Signal::TERM);
+        running.stderr().contains("second signal")
+    });
+    running.end().expect_code(1);
+}
+
+/// `timeout squall …` sends its signal to squall, and then to squall's group.
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut running =
+        Running::start(&mut squall(folder.path(), ["run", "--tail", "x.log", "--to", "console"]));
+    running.wait_until("its threads", |running| running.threads() >= 3);
+    (0..2).for_each(|_| running.signal(Signal::TERM));
+    let ended = running.end();
+    ended.expect_code(0);
+    assert!(!ended.stderr.contains("second signal"), "{}", ended.stderr);
 }
 
 /// An output that blocks for ever must not keep the program: the orchestrator's own kill would take the counts along.
