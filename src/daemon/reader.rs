@@ -47,6 +47,8 @@ pub struct Reader {
     origins: HashMap<SourceId, OriginId>,
     /// Why the input could not be read to its end.
     broken: Option<String>,
+    /// It has been looked at.
+    looked: bool,
 }
 
 enum Input {
@@ -69,17 +71,21 @@ pub struct Progress {
 impl Reader {
     /// Reads followed files.
     pub fn tail(tail: Tail, settings: Settings) -> Reader {
-        Reader { input: Input::Tail(Box::new(tail)), settings, origins: HashMap::new(), broken: None }
+        Reader::new(Input::Tail(Box::new(tail)), settings)
     }
 
     /// Reads a pipe.
     pub fn stdin(stdin: Stdin, settings: Settings) -> Reader {
-        Reader { input: Input::Stdin(stdin), settings, origins: HashMap::new(), broken: None }
+        Reader::new(Input::Stdin(stdin), settings)
     }
 
     /// Reads what dockerd writes.
     pub fn fifos(fifos: Follow, settings: Settings) -> Reader {
-        Reader { input: Input::Fifos(Box::new(fifos)), settings, origins: HashMap::new(), broken: None }
+        Reader::new(Input::Fifos(Box::new(fifos)), settings)
+    }
+
+    fn new(input: Input, settings: Settings) -> Reader {
+        Reader { input, settings, origins: HashMap::new(), broken: None, looked: false }
     }
 
     /// The FIFOs, if it reads any.
@@ -142,9 +148,10 @@ impl Reader {
     /// Takes at most `share` from the input into the engine. FIFOs have a share of their own, and `mode` says what happens
     /// to it.
     pub fn poll(&mut self, now: Now, share: Bytes, mode: Mode, intake: &mut Intake) -> Progress {
-        let Reader { input, settings, origins, broken } = self;
+        let Reader { input, settings, origins, broken, looked } = self;
         match input {
             Input::Tail(tail) => {
+                let is_first = !std::mem::replace(looked, true);
                 let progress = tail.poll(now, share, &mut |event| {
                     if let tail::Event::Refused { path, reason } = &event
                         && settings.ends
@@ -154,6 +161,9 @@ impl Reader {
                     }
                     on_tail(event, settings, origins, intake, now);
                 });
+                if is_first && tail.files_known() == 0 {
+                    tracing::info!(include = %tail.include().join(" "), "no file matches yet");
+                }
                 Progress { more: progress.more, done: progress.done, next_look: Some(tail.next_look()) }
             }
             Input::Stdin(stdin) => {
@@ -202,7 +212,11 @@ fn on_tail(
         Event::GenerationEnded { source } => intake.end_generation(origins[&source], now),
         Event::Lost { source, why, path, lost, read, .. } => {
             let path = path.display();
-            tracing::error!(%path, ?why, read, lost_bytes = lost.0, "bytes were gone before they were read");
+            if lost > Bytes(0) {
+                tracing::error!(%path, ?why, read, lost_bytes = lost.0, "bytes were gone before they were read");
+            } else {
+                tracing::warn!(%path, ?why, read, "gone; what was written since it was last read, if anything, is lost");
+            }
             let reason = if why == Loss::Truncated { Reason::Truncated } else { Reason::Vanished };
             intake.lost(origins[&source], reason, lost, now);
         }

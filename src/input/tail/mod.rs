@@ -310,6 +310,11 @@ impl Tail {
         self.known.len()
     }
 
+    /// The globs that say which files.
+    pub fn include(&self) -> &[String] {
+        &self.options.include
+    }
+
     /// The files that are open now.
     pub fn files_open(&self) -> usize {
         self.descriptors.open
