@@ -83,6 +83,8 @@ pub struct Config {
     pub alerts: Arc<[Rule]>,
     /// Who is told of alerts (`notify`).
     pub notify: notify::Options,
+    /// Where metrics are pushed (`notify.pushgateway`).
+    pub pushgateway: Option<status::push::Options>,
     /// Memory of the whole process (`budget.memory_max`).
     pub memory_max: Bytes,
     /// Where records go, in the order of the file (`outputs`).
@@ -108,6 +110,7 @@ impl Default for Config {
             loops: cycle::Limits::default(),
             alerts: Arc::default(),
             notify: notify::Options::default(),
+            pushgateway: None,
             memory_max: Bytes(48 << 20),
             outputs: Vec::new(),
             outbox: Outbox::default(),

@@ -110,7 +110,7 @@ impl Daemon {
         // Before the outbox is opened, which may take seconds: until then it is alive and not ready.
         let server = Server::start(&config.status, &board, Tools { clock: clock::now, parse_time })?;
         let (data, deliver) = start::threads(config, &board, &wake, &stop, worker)?;
-        let pusher = config.status.pushgateway.as_ref();
+        let pusher = config.pushgateway.as_ref();
         let pusher = pusher.map(|options| Pusher::start(options, &board, clock::now)).transpose();
         let pusher = pusher.map_err(|source| StartError::System { action: "start a thread", source })?;
         Ok(Daemon {

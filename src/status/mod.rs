@@ -32,8 +32,6 @@ pub struct Options {
     pub listen: Listen,
     /// The file with the token that lets others than this machine see text of logs (`status.token_file`).
     pub token_file: Option<PathBuf>,
-    /// Where metrics are pushed (`status.pushgateway`).
-    pub pushgateway: Option<push::Options>,
 }
 
 /// Where it is served.

@@ -18,7 +18,7 @@ use super::Clock;
 use super::board::Board;
 use super::metrics::{Format, metrics};
 
-/// Where and how often (`status.pushgateway`).
+/// Where and how often (`notify.pushgateway`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The gateway, without a path of metrics: `http://pushgateway:9091`.

@@ -138,7 +138,7 @@ fn metrics_are_pushed_at_the_end() {
     let Some((_gateway, address)) = pushgateway() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("app.log"), "connection timeout\n".repeat(777)).expect("a log");
-    let push = format!("status.pushgateway={{url: 'http://{address}', every: 1h, job: short-lived}}");
+    let push = format!("notify.pushgateway={{url: 'http://{address}', every: 1h, job: short-lived}}");
     let args = ["run", "--tail", "app.log", "--until-eof", "--to", "blackhole", "--set", &push];
     run(folder.path(), args).expect_code(0);
     let pushed = pushed(&address);
@@ -152,7 +152,7 @@ fn metrics_are_pushed_at_an_interval_and_a_gateway_may_be_away() {
     let Some((gateway, address)) = pushgateway() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("app.log"), "connection timeout\n".repeat(100)).expect("a log");
-    let push = format!("status.pushgateway={{url: 'http://{address}', every: 1s, job: short-lived}}");
+    let push = format!("notify.pushgateway={{url: 'http://{address}', every: 1s, job: short-lived}}");
     let args = ["run", "--tail", "app.log", "--to", "blackhole", "--set", &push];
     let mut running = Running::start(&mut squall(folder.path(), args));
     running.wait_until("a push", |_| pushed(&address).get(PUSHED) == Some(&100.0));
@@ -171,7 +171,7 @@ fn a_gateway_that_hangs_holds_up_nothing() {
     let address = gateway.local_addr().expect("an address");
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("app.log"), "connection timeout\n".repeat(100)).expect("a log");
-    let push = format!("status.pushgateway={{url: 'http://{address}', every: 1s}}");
+    let push = format!("notify.pushgateway={{url: 'http://{address}', every: 1s}}");
     let args = ["run", "--tail", "app.log", "--until-eof", "--to", "blackhole", "--set", &push];
     run(folder.path(), args).expect_code(0);
     gateway.accept().expect("it was asked");

@@ -11,6 +11,7 @@ mod loops;
 mod multiline;
 mod notify;
 mod output;
+mod pushgateway;
 mod redact;
 mod status;
 
@@ -87,7 +88,7 @@ pub(super) fn check(root: &Node, environment: &Environment, findings: &mut Findi
     config.storm = check_storm(&keys, findings);
     config.loops = loops::check(&keys, findings);
     config.alerts = alerts::check(&keys, environment, findings);
-    config.notify = notify::check(&keys, findings);
+    (config.notify, config.pushgateway) = notify::check(&keys, findings);
     config.memory_max = check_budget(&keys, config.memory_max, findings);
     config.status = status::check(&keys, findings);
     config.outbox = check_outbox(&keys, findings);
@@ -449,7 +450,7 @@ error: `storm.quiet` must be a time, not `5`
             check(&format!("{name}: []"), 0, 0);
             check(&format!("{name}: false"), 0, 0);
             check(&format!("{name}: {{something: 1}}"), 1, 0);
-            let stands_for_off = ["driver", "retention", "notify"].contains(name);
+            let stands_for_off = ["driver", "retention"].contains(name);
             check(&format!("{name}: {default}"), 0, usize::from(!stands_for_off));
         }
         check("driver: {enabled: true}", 1, 0);

@@ -1,16 +1,17 @@
-//! `notify`: who is told of alerts, and how.
+//! `notify`: who is told of alerts, and how; and where metrics are pushed.
 //!
 //! An address may be a password (Slack's is), so no fault repeats one, and what a fault shows of its line is blotted out.
 
 use std::time::Duration;
 
 use super::keys::{Keys, Text};
-use super::later::{self, Later, later};
+use super::pushgateway;
 use super::{DAY, SECOND};
 use crate::config::faults::{Findings, Place as Where};
 use crate::config::source::shown;
 use crate::config::tree::Entry;
 use crate::output::notify::{Http, Kind, Options, Pace, Place, Receiver, Url};
+use crate::status::push;
 
 const KNOWN: [&str; 12] = [
     "slack",
@@ -26,26 +27,24 @@ const KNOWN: [&str; 12] = [
     "proxy",
     "pushgateway",
 ];
-const LATER: [Later; 1] = [later("pushgateway", "{}")];
 
 /// The most Alertmanagers: each has a thread.
 const ALERTMANAGERS_MAX: usize = 8;
 /// The most hosts that may be reached without TLS.
 const HOSTS_MAX: usize = 64;
 
-/// Checks the mapping, if there is one.
-pub(super) fn check(keys: &Keys<'_>, findings: &mut Findings) -> Options {
+/// Checks the mapping, if there is one: who is told of alerts, and where metrics are pushed.
+pub(super) fn check(keys: &Keys<'_>, findings: &mut Findings) -> (Options, Option<push::Options>) {
     let mut options = Options::default();
-    let Some(entry) = keys.some("notify") else { return options };
+    let Some(entry) = keys.some("notify") else { return (options, None) };
     let keys = Keys::open(entry, "notify", &KNOWN, findings);
-    later::check(&keys, &LATER, findings);
     options.log = keys.truth("log", options.log, findings);
     options.pace = pace(&keys, findings);
     options.http = http(&keys, findings);
     options.receivers.extend(slack(&keys, findings));
     options.receivers.extend(webhook(&keys, findings));
     options.receivers.extend(alertmanagers(&keys, findings));
-    options
+    (options, pushgateway::check(&keys, findings))
 }
 
 fn pace(keys: &Keys<'_>, findings: &mut Findings) -> Pace {
@@ -273,10 +272,6 @@ notify:
         check("per_minute: 0", &["2:15 `notify.per_minute` must be from 1 to 600, not 0"]);
         check("group_wait: 1h", &["2:15 `notify.group_wait` must be from 0s to 10m, not 1h"]);
         check("http_hosts: ['x:1']", &["2:16 `x:1` is not the name of a host"]);
-        check(
-            "pushgateway: {url: x}",
-            &["2:3 `notify.pushgateway` is not part of this version yet; remove it or set it to its default"],
-        );
     }
 
     #[test]
