@@ -301,7 +301,8 @@ impl DeliverThread {
         standing.trouble = standing.trouble.or_else(|| work.committing.trouble().map(str::to_owned));
         if work.pinned_at + PIN_EVERY <= now {
             work.pinned_at = now;
-            self.board.publish_delivery(publish::delivery(&mut self.ship, &standing));
+            let receivers = self.notifier.receivers();
+            self.board.publish_delivery(publish::delivery(&mut self.ship, &standing, receivers));
         }
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
@@ -333,7 +334,8 @@ impl DeliverThread {
             other => other.standing(),
         };
         let outbox = self.board.delivery().outbox;
-        self.board.publish_delivery(DeliveryView { outbox, ..publish::delivered(&end.standing) });
+        let receivers = self.notifier.receivers();
+        self.board.publish_delivery(DeliveryView { outbox, ..publish::delivered(&end.standing, receivers) });
         self.board.output.rest();
         match store {
             Some(mut store) => {

@@ -61,7 +61,6 @@ pub struct Daemon {
     stop: Arc<Stop>,
     ledger: Arc<Mutex<Ledger>>,
     standing: Arc<Mutex<Standing>>,
-    notified: Arc<notify::Counts>,
     read: BytesRead,
     keeps: bool,
     board: Arc<Board>,
@@ -121,7 +120,6 @@ impl Daemon {
             stop,
             ledger: Arc::clone(&data.published),
             standing: Arc::clone(&deliver.published),
-            notified: deliver.notifier.counts(),
             read: data.read.clone(),
             data: spawn("squall-data", move || data.run())?,
             deliver: spawn("squall-output", move || {
@@ -160,11 +158,6 @@ impl Daemon {
     /// How the output stood a moment ago.
     pub fn standing(&self) -> Standing {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// How many notifications met which fate so far.
-    pub fn notified(&self) -> &notify::Counts {
-        &self.notified
     }
 
     /// How much has been read, now and later.

@@ -10,8 +10,8 @@ use crate::engine::storm::throttle::LimitOrder;
 use crate::engine::{Engine, StormView};
 use crate::output::Standing;
 use crate::status::view::{
-    Active, Alert, Books, DeliveryView, Details, EngineView, LimitView, Loop, Order, OutboxView, SHOWN_MAX,
-    Storm,
+    Active, Alert, Books, DeliveryView, Details, EngineView, LimitView, Loop, Order, OutboxView,
+    ReceiverView, SHOWN_MAX, Storm,
 };
 use crate::units::{Lines, Now};
 
@@ -141,7 +141,7 @@ fn alert(Episode { view, resolved, peak }: &Episode) -> Alert {
 }
 
 /// How delivery stands. `standing` says more than the output's own where the outbox is in trouble, too.
-pub(super) fn delivery(ship: &mut Ship, standing: &Standing) -> DeliveryView {
+pub(super) fn delivery(ship: &mut Ship, standing: &Standing, receivers: Vec<ReceiverView>) -> DeliveryView {
     DeliveryView {
         outbox: ship.outbox().map(|(used, most, waiting)| OutboxView {
             used,
@@ -149,12 +149,12 @@ pub(super) fn delivery(ship: &mut Ship, standing: &Standing) -> DeliveryView {
             records: waiting.records,
             lines: waiting.lines,
         }),
-        ..delivered(standing)
+        ..delivered(standing, receivers)
     }
 }
 
 /// The same where the outbox is closed already, or there is none.
-pub(super) fn delivered(standing: &Standing) -> DeliveryView {
+pub(super) fn delivered(standing: &Standing, receivers: Vec<ReceiverView>) -> DeliveryView {
     DeliveryView {
         delivered_records: standing.acked_records,
         in_flight_records: standing.in_flight_records,
@@ -166,5 +166,6 @@ pub(super) fn delivered(standing: &Standing) -> DeliveryView {
         trouble: standing.trouble.clone(),
         trouble_since: standing.trouble_since,
         outbox: None,
+        receivers,
     }
 }

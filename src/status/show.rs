@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::board::{Board, Stage};
 use super::health::{Remark, Stuck, readiness, stuck};
-use super::view::{Alert, Books, DeliveryView, EngineView, LimitView, Loop, Storm};
+use super::view::{Alert, Books, DeliveryView, EngineView, LimitView, Loop, ReceiverView, Storm};
 use crate::units::{Now, Timestamp};
 
 /// `/health`: one thread's name at most.
@@ -38,7 +38,7 @@ pub(super) fn status(board: &Board, now: Now) -> Value {
         Stage::Running => "running",
         Stage::Stopping => "stopping",
     };
-    let active = &engine.active;
+    let (active, delivered) = (&engine.active, board.delivery());
     json!({
         "version": about.version,
         "instance": about.instance,
@@ -58,7 +58,8 @@ pub(super) fn status(board: &Board, now: Now) -> Value {
             "alerts": active.alerts,
         },
         "limit": limit(engine.limit.as_ref()),
-        "delivery": delivery(&board.delivery(), now),
+        "delivery": delivery(&delivered, now),
+        "notifications": delivered.receivers.iter().map(notifications).collect::<Vec<_>>(),
         "ledger": books(&engine.books),
         "age_seconds": seconds(now, engine.at),
     })
@@ -194,6 +195,18 @@ fn delivery(delivery: &DeliveryView, now: Now) -> Value {
         "trouble": delivery.trouble,
         "trouble_seconds": delivery.troubled_for(now.arrival).map(|span| span.as_secs()),
         "outbox": outbox,
+    })
+}
+
+fn notifications(receiver: &ReceiverView) -> Value {
+    json!({
+        "receiver": receiver.name,
+        "sent": receiver.sent,
+        "failed": receiver.failed,
+        "superseded": receiver.superseded,
+        "dropped": receiver.dropped,
+        "waiting": receiver.waiting,
+        "circuit": if receiver.is_open { "open" } else { "closed" },
     })
 }
 

@@ -233,6 +233,8 @@ pub struct DeliveryView {
     pub trouble_since: Option<Monotonic>,
     /// The outbox; `None` where there is none.
     pub outbox: Option<OutboxView>,
+    /// Who is told of alerts.
+    pub receivers: Vec<ReceiverView>,
 }
 
 impl DeliveryView {
@@ -261,4 +263,24 @@ impl OutboxView {
     pub fn fill(&self) -> f64 {
         self.used.0 as f64 / self.most.0.max(1) as f64
     }
+}
+
+/// Somebody who is told of alerts. The numbers count turns (an alert fires, it has resolved) since the start of this process;
+/// those that it was handed are `sent`, `failed`, `superseded` or `waiting`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverView {
+    /// Its name in the config.
+    pub name: String,
+    /// It has confirmed them.
+    pub sent: u64,
+    /// It did not want them, or could not be reached for too long.
+    pub failed: u64,
+    /// It was told how the alert stood later.
+    pub superseded: u64,
+    /// Firings that it was not even to be told, because there were too many.
+    pub dropped: u64,
+    /// It is still to be told these.
+    pub waiting: u64,
+    /// The last message to it did not arrive.
+    pub is_open: bool,
 }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::certificates::{Authority, Wish};
 use crate::support::disk::skip;
+use crate::support::http;
 use crate::support::process::{Running, run, squall};
 use crate::support::receiver::{Answer, Receiver, get};
 
@@ -55,6 +56,16 @@ impl World {
     fn start(&self) -> Running {
         let args = ["run", "-c", "squall.yaml", "--tail", "app.log", "--to", "file:out"];
         Running::start(&mut squall(self.path(), args))
+    }
+
+    /// The same with its status served, and where.
+    fn start_served(&self) -> (Running, String) {
+        let args = ["run", "-c", "squall.yaml", "--tail", "app.log", "--to", "file:out"];
+        let args = args.into_iter().chain(["--listen", "127.0.0.1:0"]);
+        let mut running = Running::start(&mut squall(self.path(), args));
+        running.wait_until("an address", |running| http::served_at(&running.stderr()).is_some());
+        let address = http::served_at(&running.stderr()).expect("it was there");
+        (running, address)
     }
 
     fn append(&self, lines: &str) {
@@ -299,6 +310,52 @@ fn fault_079_a_receiver_that_is_away_is_told_when_it_is_back() {
     hook.set(Answer::Status(200));
     live_once(&world);
     assert_eq!(hook.told().len(), told, "given up is given up");
+}
+
+/// Each turn is counted once for each receiver, whatever became of it, and `/metrics` says the same as the status.
+#[test]
+fn what_became_of_notifications_is_counted() {
+    let [hook, alertmanager] = [Answer::Status(503), Answer::Status(200)].map(Receiver::start);
+    let urls = format!("\n  alertmanager: {{ urls: ['{}'] }}", alertmanager.url(""));
+    let world = World::new(&(webhook(&hook) + &urls), RULES);
+    let (mut sidecar, address) = world.start_served();
+    let of = |receiver: &str| {
+        let status = http::get(&address, "/api/v1/status").json();
+        let all = status["notifications"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|one| one["receiver"] == receiver).unwrap_or_default()
+    };
+    let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or_default();
+    world.fail();
+    sidecar.wait_until("an open circuit", |_| {
+        let (hook, other) = (of("webhook"), of("alertmanager"));
+        hook["circuit"] == "open" && number(&hook, "waiting") > 0 && number(&other, "sent") > 0
+    });
+    assert_eq!((number(&of("webhook"), "sent"), number(&of("alertmanager"), "failed")), (0, 0));
+    hook.set(Answer::Status(400)); // it is back, and does not want this one
+    sidecar.wait_until("a refusal", |_| number(&of("webhook"), "failed") > 0);
+    assert_eq!(of("webhook")["circuit"], "closed");
+    hook.set(Answer::Status(200));
+    sidecar.wait_until("calm", |_| world.alerts().last().is_some_and(|last| last.ends_with("resolved")));
+    world.fail();
+    sidecar.wait_until("both ends", |_| world.alerts().len() == 4 && number(&of("webhook"), "sent") >= 2);
+    sidecar.wait_until("rest", |_| {
+        ["webhook", "alertmanager"].map(of).iter().all(|one| number(one, "waiting") == 0)
+    });
+    let [webhook, other] = ["webhook", "alertmanager"].map(of);
+    assert_eq!(number(&webhook, "sent") + number(&webhook, "failed"), 4, "{webhook}");
+    assert_eq!(number(&other, "sent") + number(&other, "superseded"), 4, "{other}");
+    let metrics = http::get(&address, "/metrics").body;
+    for one in [&webhook, &other] {
+        let receiver = one["receiver"].as_str().expect("a name");
+        for result in ["sent", "failed", "superseded", "dropped"] {
+            let labels = format!("receiver=\"{receiver}\",result=\"{result}\"");
+            let want = format!("\nsquall_notifications_total{{{labels}}} {}\n", number(one, result));
+            assert!(metrics.contains(&want), "{want}{metrics}");
+        }
+        let closed = format!("\nsquall_notifications_circuit_open{{receiver=\"{receiver}\"}} 0\n");
+        assert!(metrics.contains(&closed), "{metrics}");
+    }
+    end(sidecar);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::daemon::clock;
 use crate::engine::record::notification::Notification;
-use crate::output::notify::{Courier, Settled};
+use crate::output::notify::{Courier, Settled, Tally};
 
 /// What a receiver's thread is told.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Desk {
     pub(super) index: usize,
     pub(super) notes: Receiver<Note>,
     pub(super) sink: Sink,
+    /// Where it says how all of it fares.
+    pub(super) tally: Arc<Mutex<Tally>>,
     /// Held until the thread ends, so that its end can be waited for.
     pub(super) alive: SyncSender<()>,
 }
@@ -38,6 +40,7 @@ impl Desk {
     pub(super) fn run(mut self) {
         while self.listen() {
             self.work();
+            self.report();
             self.wait();
         }
         // Nothing comes any more. What does not arrive now is told by the next start.
@@ -45,7 +48,12 @@ impl Desk {
         let is_due =
             |courier: &Courier| courier.news_deadline().is_some_and(|due| due <= clock::now().arrival);
         while is_due(&self.courier) && self.send() {}
+        self.report();
         drop(self.alive);
+    }
+
+    fn report(&self) {
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner) = self.courier.tally();
     }
 
     /// Takes in what has come. False when nothing will come any more.

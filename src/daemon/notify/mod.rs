@@ -15,7 +15,7 @@ mod desk;
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,38 +26,13 @@ use super::epoch::Epoch;
 use super::ship::Ship;
 use crate::engine::record::notification::Notification;
 use crate::outbox::{KeptNotification, Told};
-use crate::output::notify::{Courier, Fate, Kind, Options, Settled};
+use crate::output::notify::{Courier, Kind, Options, Settled, Tally};
+use crate::status::view::ReceiverView;
 use crate::units::{Monotonic, Now};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Notifications that wait for a receiver's thread: both turns of as many firings as there can be, so it is never full
 /// unless that thread is gone.
 const NOTES_MAX: usize = 4_096;
-
-/// How many notifications met which fate since the start, each receiver's counted for itself.
-#[derive(Debug, Default)]
-pub struct Counts {
-    told: AtomicU64,
-    given_up: AtomicU64,
-    dropped: AtomicU64,
-}
-
-impl Counts {
-    /// Receivers have confirmed so many.
-    pub fn told(&self) -> u64 {
-        self.told.load(Ordering::Relaxed)
-    }
-
-    /// So many were refused by a receiver, or could not be told for too long.
-    pub fn given_up(&self) -> u64 {
-        self.given_up.load(Ordering::Relaxed)
-    }
-
-    /// People were not told of so many firings, because there were too many.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-}
 
 /// See the module.
 pub struct Notifier {
@@ -65,7 +40,8 @@ pub struct Notifier {
     book: Book,
     settled: Sink,
     announcer: Option<Announcer>,
-    counts: Arc<Counts>,
+    /// Firings of which nobody is told, because there were too many.
+    dropped: u64,
     /// What is still to be stored.
     told: Vec<Told>,
     over: Vec<u64>,
@@ -82,6 +58,18 @@ struct Line {
     notes: SyncSender<Note>,
     /// Who is told each turn once. Alertmanager is told all that stands, also after a restart.
     is_once: bool,
+    /// Turns that were handed over.
+    handed: u64,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Line {
+    /// Hands a turn over. False where there is no room.
+    fn tell(&mut self, notification: &Arc<Notification>) -> bool {
+        let is_taken = self.notes.try_send(Note::Tell(Arc::clone(notification))).is_ok();
+        self.handed += u64::from(is_taken);
+        is_taken
+    }
 }
 
 impl Notifier {
@@ -103,9 +91,10 @@ impl Notifier {
         for (index, (courier, receiver)) in couriers.into_iter().zip(&options.receivers).enumerate() {
             let (notes, taken) = sync_channel(NOTES_MAX);
             let is_once = !matches!(receiver.kind, Kind::Alertmanager);
-            lines.push(Line { name: courier.name().to_owned(), notes, is_once });
+            let (name, tally) = (courier.name().to_owned(), Arc::default());
+            lines.push(Line { name, notes, is_once, handed: 0, tally: Arc::clone(&tally) });
             let sink = Arc::clone(&settled);
-            let desk = Desk { courier, index, notes: taken, sink, alive: alive.clone() };
+            let desk = Desk { courier, index, notes: taken, sink, tally, alive: alive.clone() };
             // It ends by itself, or with the process: a receiver that hangs is not waited for.
             thread::Builder::new().name("squall-notify".to_owned()).spawn(move || desk.run())?;
         }
@@ -114,7 +103,7 @@ impl Notifier {
             lines,
             settled,
             announcer: options.log.then(Announcer::default),
-            counts: Arc::default(),
+            dropped: 0,
             told: Vec::new(),
             over: Vec::new(),
             alive: all_gone,
@@ -130,9 +119,21 @@ impl Notifier {
         self.on_the_way > 0
     }
 
-    /// How many met which fate.
-    pub fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
+    /// How each receiver stands, since the start of this process.
+    pub fn receivers(&self) -> Vec<ReceiverView> {
+        let view = |line: &Line| {
+            let tally = *line.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            ReceiverView {
+                name: line.name.clone(),
+                sent: tally.told,
+                failed: tally.given_up,
+                superseded: tally.superseded,
+                dropped: self.dropped,
+                waiting: line.handed.saturating_sub(tally.settled()),
+                is_open: tally.is_open,
+            }
+        };
+        self.lines.iter().map(view).collect()
     }
 
     /// Goes on where an earlier process was.
@@ -158,18 +159,18 @@ impl Notifier {
         for KeptNotification { notification, told } in kept {
             // What stands is what counts: that something fired is not told again when it has ended.
             let is_past = !notification.is_resolved && ended.contains(&notification.episode);
-            let wanting = |line: &&Line| if line.is_once { !told.contains(&line.name) } else { !is_past };
-            let open = self.lines.iter().filter(wanting).count();
+            let wanting = |line: &Line| if line.is_once { !told.contains(&line.name) } else { !is_past };
+            let open = self.lines.iter().filter(|line| wanting(line)).count();
             self.book.take_back(&notification, open);
             if open == 0 && notification.is_resolved {
                 self.over.push(notification.episode);
                 self.book.forget(notification.episode);
             }
-            self.on_the_way += self.lines.iter().filter(wanting).filter(|line| line.is_once).count();
+            self.on_the_way += self.lines.iter().filter(|line| line.is_once && wanting(line)).count();
             let notification = Arc::new(notification);
-            self.lines.iter().filter(wanting).for_each(|line| {
+            self.lines.iter_mut().filter(|line| wanting(line)).for_each(|line| {
                 // There is room for as many as were admitted.
-                let _ = line.notes.try_send(Note::Tell(Arc::clone(&notification)));
+                line.tell(&notification);
             });
         }
         if self.book.len() > 0 {
@@ -192,7 +193,7 @@ impl Notifier {
             is_admitted
         });
         if dropped > 0 && !self.lines.is_empty() {
-            self.counts.dropped.fetch_add(dropped, Ordering::Relaxed);
+            self.dropped += dropped;
             tracing::error!(alerts = dropped, "so many alerts fire that nobody is told of these");
         }
     }
@@ -202,8 +203,8 @@ impl Notifier {
         for notification in epoch.notifications.drain(..) {
             let notification = Arc::new(notification);
             self.on_the_way += self.lines.iter().filter(|line| line.is_once).count();
-            for line in &self.lines {
-                if line.notes.try_send(Note::Tell(Arc::clone(&notification))).is_err() {
+            for line in &mut self.lines {
+                if !line.tell(&notification) {
                     // The outbox has it: the next start tells it.
                     tracing::error!(
                         receiver = line.name,
@@ -218,9 +219,7 @@ impl Notifier {
     /// Stores what the receivers have settled since the last call.
     pub fn collect(&mut self, ship: &mut Ship, now: Now) {
         let settled = std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner));
-        for (index, Settled { notification, fate }) in settled {
-            let count = if fate == Fate::Told { &self.counts.told } else { &self.counts.given_up };
-            count.fetch_add(1, Ordering::Relaxed);
+        for (index, Settled { notification, .. }) in settled {
             let (episode, state) = (notification.episode, notification.state());
             if let Some(line) = self.lines.get(index).filter(|line| line.is_once) {
                 self.told.push(Told { episode, state, receiver: line.name.clone() });

@@ -79,6 +79,11 @@ impl Board {
         self.alerts.values().any(|alert| !alert.has_arrived)
     }
 
+    /// Turns that have never arrived.
+    pub(super) fn unheard(&self) -> u64 {
+        self.alerts.values().filter(|alert| !alert.has_arrived).count() as u64
+    }
+
     /// What the next request tells, if one is due.
     pub(super) fn next(&mut self, now: Monotonic) -> Option<Vec<Arc<Notification>>> {
         if self.deadline().is_none_or(|due| due > now) {

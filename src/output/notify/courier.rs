@@ -23,6 +23,28 @@ pub struct Courier {
     circuit: Circuit,
     /// Why the last message did not arrive.
     trouble: Option<String>,
+    tally: Tally,
+}
+
+/// What became of the turns that a receiver was to be told since the start. Each is counted once, when its fate is known; one
+/// that is in none of these waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// It has confirmed them.
+    pub told: u64,
+    /// It did not want them, or could not be reached for too long.
+    pub given_up: u64,
+    /// It was told how the alert stood later: Alertmanager wants no more than that.
+    pub superseded: u64,
+    /// The last message did not arrive: its circuit is open, and only now and then one message asks whether it is back.
+    pub is_open: bool,
+}
+
+impl Tally {
+    /// Turns whose fate is known.
+    pub fn settled(&self) -> u64 {
+        self.told + self.given_up + self.superseded
+    }
 }
 
 enum Queue {
@@ -85,12 +107,24 @@ impl Courier {
             Kind::Alertmanager => Queue::Standing(Board::new(options.pace.give_up_after)),
         };
         let post = Arc::new(Post::new(&options.http)?);
-        Ok(Courier { receiver, post, queue, circuit: Circuit::new(seed), trouble: None })
+        Ok(Courier {
+            receiver,
+            post,
+            queue,
+            circuit: Circuit::new(seed),
+            trouble: None,
+            tally: Tally::default(),
+        })
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.receiver.name
+    }
+
+    /// What became of all that it was to be told.
+    pub fn tally(&self) -> Tally {
+        Tally { is_open: self.circuit.open_until().is_some(), ..self.tally }
     }
 
     /// Something it is to be told. Gives back what need not be told any more because of that.
@@ -100,7 +134,12 @@ impl Courier {
                 backlog.push(told, now.arrival);
                 Vec::new()
             }
-            Queue::Standing(board) => settled(board.push(told, now), Fate::Told),
+            Queue::Standing(board) => {
+                let unheard = board.unheard() + 1;
+                let superseded = board.push(told, now);
+                self.tally.superseded += unheard - board.unheard();
+                settled(superseded, Fate::Told)
+            }
         }
     }
 
@@ -132,10 +171,18 @@ impl Courier {
 
     /// Gives up what has waited for too long.
     pub fn take_expired(&mut self, now: Monotonic) -> Vec<Settled> {
-        let expired = match &mut self.queue {
-            Queue::Once(backlog) => backlog.take_expired(now),
-            Queue::Standing(board) => board.take_expired(now),
+        let (expired, unheard) = match &mut self.queue {
+            Queue::Once(backlog) => {
+                let expired = backlog.take_expired(now);
+                let unheard = expired.len() as u64;
+                (expired, unheard)
+            }
+            Queue::Standing(board) => {
+                let unheard = board.unheard();
+                (board.take_expired(now), unheard - board.unheard())
+            }
         };
+        self.tally.given_up += unheard;
         if !expired.is_empty() {
             let why = self.trouble.as_deref().unwrap_or("there was no time");
             tracing::error!(receiver = self.receiver.name, notifications = expired.len(), "not told: {why}");
@@ -177,7 +224,9 @@ impl Courier {
                 if self.circuit.worked() {
                     tracing::info!(receiver = self.receiver.name, "notifications arrive again");
                 }
-                return settled(self.arrived(tells, now), Fate::Told);
+                let (over, heard) = self.arrived(tells, now);
+                self.tally.told += heard;
+                return settled(over, Fate::Told);
             }
             Err(failure) => failure,
         };
@@ -199,16 +248,26 @@ impl Courier {
                 tracing::error!(receiver = self.receiver.name, notifications, "not told: {}", failure.reason);
                 // It answers, so the next message may go out.
                 self.circuit.worked();
-                settled(self.arrived(tells, now), Fate::GivenUp)
+                let (over, unheard) = self.arrived(tells, now);
+                self.tally.given_up += unheard;
+                settled(over, Fate::GivenUp)
             }
         }
     }
 
-    fn arrived(&mut self, tells: Tells, now: Monotonic) -> Vec<Arc<Notification>> {
+    /// An answer has come. What need not be told again, and how many turns it was the first answer to.
+    fn arrived(&mut self, tells: Tells, now: Monotonic) -> (Vec<Arc<Notification>>, u64) {
         match (tells, &mut self.queue) {
-            (Tells::Standing(all), Queue::Standing(board)) => board.arrived(&all, now),
-            (Tells::Once(parcel), _) => parcel.notifications().map(Arc::clone).collect(),
-            (Tells::Standing(_), Queue::Once(_)) => Vec::new(),
+            (Tells::Standing(all), Queue::Standing(board)) => {
+                let unheard = board.unheard();
+                (board.arrived(&all, now), unheard - board.unheard())
+            }
+            (Tells::Once(parcel), _) => {
+                let all: Vec<_> = parcel.notifications().map(Arc::clone).collect();
+                let heard = all.len() as u64;
+                (all, heard)
+            }
+            (Tells::Standing(_), Queue::Once(_)) => (Vec::new(), 0),
         }
     }
 }
@@ -283,8 +342,10 @@ mod tests {
         courier.push(Arc::new(firing(2)), at(10));
         assert!(courier.prepare(at(34)).is_none());
         let all = [("1-firing".to_owned(), Fate::Told), ("2-firing".to_owned(), Fate::Told)];
+        assert!(courier.tally() == Tally { is_open: true, ..Tally::default() }, "{:?}", courier.tally());
         assert_eq!(fare(&mut courier, 35, Ok(())), all);
         assert_eq!((courier.deadline(), courier.news_deadline()), (None, None));
+        assert_eq!(courier.tally(), Tally { told: 2, ..Tally::default() });
     }
 
     #[test]
@@ -295,6 +356,7 @@ mod tests {
         courier.push(Arc::new(resolved(1)), at(6));
         assert_eq!(courier.deadline(), Some(at(65).arrival), "the group's distance, and no back-off");
         assert_eq!(fare(&mut courier, 65, Ok(())), [("1-resolved".to_owned(), Fate::Told)]);
+        assert_eq!(courier.tally(), Tally { told: 1, given_up: 1, ..Tally::default() });
     }
 
     #[test]
@@ -306,6 +368,7 @@ mod tests {
         let expired = courier.take_expired(at(3_600).arrival);
         assert_eq!((expired.len(), expired[0].fate), (1, Fate::GivenUp));
         assert_eq!(courier.deadline(), None);
+        assert_eq!(courier.tally(), Tally { given_up: 1, is_open: true, ..Tally::default() });
     }
 
     #[test]
@@ -326,5 +389,10 @@ mod tests {
         assert!(courier.conclude(Outcome { message, result: Ok(()) }, at(100).arrival).is_empty());
         assert_eq!(courier.news_deadline(), None, "all is known");
         assert_eq!(courier.deadline(), Some(at(160).arrival), "and told again");
+        // The firing of the first was never told by itself; telling both again counts nothing.
+        let all = Tally { told: 2, superseded: 1, ..Tally::default() };
+        assert_eq!(courier.tally(), all);
+        fare(&mut courier, 160, Ok(()));
+        assert_eq!((courier.tally(), all.settled()), (all, 3));
     }
 }

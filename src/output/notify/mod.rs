@@ -30,7 +30,7 @@ mod text;
 mod url;
 mod webhook;
 
-pub use self::courier::{Courier, Fate, Message, Outcome, SEND_MAX, Settled};
+pub use self::courier::{Courier, Fate, Message, Outcome, SEND_MAX, Settled, Tally};
 pub use self::options::{Http, Kind, Options, Pace, Place, Receiver};
 pub use self::post::HttpError;
 pub use self::url::{Url, UrlError};

@@ -11,7 +11,7 @@ pub use self::text::Format;
 use self::text::Page;
 use super::board::Board;
 use super::health::{readiness, stuck};
-use super::view::{Active, Books, DeliveryView, EngineView};
+use super::view::{Active, Books, DeliveryView, EngineView, ReceiverView};
 use crate::units::{Lines, Now};
 
 /// All metrics at `now`.
@@ -24,7 +24,9 @@ pub fn metrics(board: &Board, format: Format, now: Now) -> String {
     limit(&mut page, &engine);
     let age = now.arrival.since(engine.at.arrival).as_secs_f64();
     page.gauge("squall_snapshot_age_seconds", "How old the numbers of lines are in this scrape.", age);
-    delivery(&mut page, &board.delivery(), now);
+    let delivered = board.delivery();
+    delivery(&mut page, &delivered, now);
+    notifications(&mut page, &delivered.receivers);
     standing(&mut page, board, now);
     process::write(&mut page, board.about());
     page.finish()
@@ -127,6 +129,30 @@ fn delivery(page: &mut Page, delivery: &DeliveryView, now: Now) {
     );
     page.gauge("squall_outbox_records", "Records that wait for their confirmation.", outbox.records);
     page.gauge("squall_outbox_lines", "The lines that they stand for.", outbox.lines);
+}
+
+/// The receivers are the config's own, so there are few of them.
+fn notifications(page: &mut Page, receivers: &[ReceiverView]) {
+    let fates = |receiver: &ReceiverView| {
+        let &ReceiverView { sent, failed, superseded, dropped, .. } = receiver;
+        [("sent", sent), ("failed", failed), ("superseded", superseded), ("dropped", dropped)]
+    };
+    let turns: Vec<_> = receivers
+        .iter()
+        .flat_map(|of| {
+            let labels = |result| [("receiver", of.name.as_str()), ("result", result)];
+            fates(of).map(|(result, turns)| (labels(result), turns))
+        })
+        .collect();
+    let help = "Alerts that a receiver was told to fire or to have resolved, or was not.";
+    let samples = turns.iter().map(|(labels, turns)| (labels.as_slice(), *turns));
+    page.counters("squall_notifications_total", help, samples);
+    let labels: Vec<_> = receivers.iter().map(|of| [("receiver", of.name.as_str())]).collect();
+    let waiting = labels.iter().zip(receivers).map(|(labels, of)| (labels.as_slice(), of.waiting));
+    page.gauges("squall_notifications_waiting", "Those that a receiver is still to be told.", waiting);
+    let open = labels.iter().zip(receivers).map(|(labels, of)| (labels.as_slice(), u8::from(of.is_open)));
+    let help = "1 while the last message to a receiver did not arrive: it is asked ever less often.";
+    page.gauges("squall_notifications_circuit_open", help, open);
 }
 
 fn standing(page: &mut Page, board: &Board, now: Now) {

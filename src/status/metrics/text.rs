@@ -72,8 +72,18 @@ impl Page {
 
     /// Something that rises and falls.
     pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.gauges(name, help, [([].as_slice(), value)]);
+    }
+
+    /// The same by label.
+    pub(super) fn gauges<'a, V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (&'a [Label<'a>], V)>,
+    ) {
         self.head(name, "gauge", help);
-        self.sample(name, &[], value);
+        samples.into_iter().for_each(|(labels, value)| self.sample(name, labels, value));
     }
 
     /// Texts that hardly change, as labels of a 1. `name` ends in `_info`.
