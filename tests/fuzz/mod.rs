@@ -10,6 +10,7 @@
 //! | `frame::json_file_line`, `frame::cri_line`, `frame::fifo_frames` | a container's, wrapped by its runtime |
 //! | `template::template` | a container's, as text |
 //! | `config::config` | an operator's |
+//! | `rule::rule` | an operator's, and a container's that it judges |
 //! | `outbox::outbox_row` | a disk's |
 //! | `consume::consume` | anybody's who may write to the topic |
 
@@ -25,6 +26,7 @@ pub mod consume;
 pub mod frame;
 #[cfg(feature = "daemon")]
 pub mod outbox;
+pub mod rule;
 pub mod template;
 
 #[cfg(test)]

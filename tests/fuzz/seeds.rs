@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::{config, consume, frame, outbox, template};
+use super::{config, consume, frame, outbox, rule, template};
 
 /// A law, and the folders that hold its seeds; `tests/run --fuzz` gives the same ones to its target.
 type Law = (fn(&[u8]), &'static [&'static str]);
 
-const LAWS: [Law; 7] = [
+const LAWS: [Law; 8] = [
     (frame::json_file_line, &["tests/fuzz/seeds/json_file_line"]),
     (frame::cri_line, &["tests/fuzz/seeds/cri_line"]),
     (frame::fifo_frames, &["tests/fuzz/seeds/fifo_frames"]),
     (config::config, &["tests/fuzz/seeds/config", "config", "config/examples"]),
+    (rule::rule, &["tests/fuzz/seeds/rule"]),
     (template::template, &["tests/fuzz/seeds/template"]),
     (outbox::outbox_row, &["tests/fuzz/seeds/outbox_row"]),
     (consume::consume, &["tests/fuzz/seeds/consume"]),
