@@ -2,6 +2,7 @@
 
 use super::keys::{Keys, Text, scalar};
 use super::output::check_schema;
+use super::secret;
 use crate::config::faults::Findings;
 use crate::config::source::shown;
 use crate::config::tree::{Entry, Kind};
@@ -169,8 +170,8 @@ fn check_tls(entry: &Entry, path: &str, findings: &mut Findings) -> Option<Tls> 
     let tls = Tls {
         ca_file: keys.path("ca_file", findings),
         cert_file: keys.path("cert_file", findings),
-        key_file: keys.path("key_file", findings),
-        key_password_file: keys.path("key_password_file", findings),
+        key_file: secret::path(&keys, "key_file", findings),
+        key_password_file: secret::path(&keys, "key_password_file", findings),
         dangerously_skip_verification: keys.truth("dangerously_skip_verification", false, findings),
     };
     if keys.some("cert_file").is_some() != keys.some("key_file").is_some() {
@@ -203,7 +204,7 @@ fn check_sasl(entry: &Entry, path: &str, findings: &mut Findings) -> Option<Sasl
     Some(Sasl {
         mechanism: keys.word("mechanism", &MECHANISMS, "", findings).to_owned(),
         username: keys.text("username", findings).map_or_else(String::new, |name| name.text.to_owned()),
-        password_file: keys.path("password_file", findings).unwrap_or_default(),
+        password_file: secret::path(&keys, "password_file", findings).unwrap_or_default(),
     })
 }
 

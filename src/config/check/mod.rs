@@ -13,6 +13,7 @@ mod notify;
 mod output;
 mod pushgateway;
 mod redact;
+mod secret;
 mod status;
 
 use std::time::Duration;

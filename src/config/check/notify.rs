@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use super::keys::{Keys, Text};
-use super::pushgateway;
-use super::{DAY, SECOND};
+use super::{DAY, SECOND, pushgateway, secret};
 use crate::config::faults::{Findings, Place as Where};
 use crate::config::source::shown;
 use crate::config::tree::Entry;
@@ -99,7 +98,7 @@ fn slack(all: &Keys<'_>, findings: &mut Findings) -> Option<Receiver> {
     if keys.some("url_file").is_none() && keys.entry("url").is_none() {
         keys.missing("url_file", "write for example url_file: /run/secrets/slack-url", findings);
     }
-    let place = Place::File(keys.path("url_file", findings)?);
+    let place = Place::File(secret::path(&keys, "url_file", findings)?);
     Some(Receiver { name: "slack".to_owned(), kind: Kind::Slack, place, token_file: None })
 }
 
@@ -107,7 +106,7 @@ fn webhook(all: &Keys<'_>, findings: &mut Findings) -> Option<Receiver> {
     let known = ["url", "url_file", "secret_file", "token_file"];
     let (_, keys) = receiver(all, "webhook", &known, findings)?;
     let url = keys.text("url", findings).and_then(|text| address(&keys, "url", text, findings));
-    let file = keys.path("url_file", findings);
+    let file = secret::path(&keys, "url_file", findings);
     match (keys.some("url"), keys.some("url_file")) {
         (None, None) => {
             keys.missing("url", "write for example url: https://host/path, or url_file: PATH", findings);
@@ -118,8 +117,8 @@ fn webhook(all: &Keys<'_>, findings: &mut Findings) -> Option<Receiver> {
         }
         _ => {}
     }
-    let kind = Kind::Webhook { secret_file: keys.path("secret_file", findings) };
-    let token_file = keys.path("token_file", findings);
+    let kind = Kind::Webhook { secret_file: secret::path(&keys, "secret_file", findings) };
+    let token_file = secret::path(&keys, "token_file", findings);
     let place = url.map(Place::Url).or(file.map(Place::File))?;
     warn_plain(&keys, &place, token_file.is_some(), findings);
     Some(Receiver { name: "webhook".to_owned(), kind, place, token_file })
@@ -139,7 +138,7 @@ fn alertmanagers(all: &Keys<'_>, findings: &mut Findings) -> Vec<Receiver> {
         let message = format!("`notify.alertmanager.urls` has more than {ALERTMANAGERS_MAX} addresses");
         findings.fault(entry.place.clone(), message);
     }
-    let token_file = keys.path("token_file", findings);
+    let token_file = secret::path(&keys, "token_file", findings);
     let mut receivers = Vec::new();
     for (text, number) in texts.into_iter().zip(1..) {
         let name = if number == 1 { "alertmanager".to_owned() } else { format!("alertmanager-{number}") };

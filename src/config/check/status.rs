@@ -1,6 +1,7 @@
 //! `status`: where health, metrics and the page are served.
 
 use super::keys::{Keys, scalar_text};
+use super::secret;
 use crate::config::faults::Findings;
 use crate::config::tree::Entry;
 use crate::status::{Listen, Options};
@@ -22,7 +23,7 @@ pub(super) fn check(keys: &Keys<'_>, findings: &mut Findings) -> Options {
     if let Some(entry) = keys.some("listen") {
         options.listen = check_listen(entry, findings);
     }
-    options.token_file = keys.path("token_file", findings);
+    options.token_file = secret::path(&keys, "token_file", findings);
     options
 }
 
