@@ -34,6 +34,9 @@ struct Knowledge {
     values: Vec<Option<Range<usize>>>,
     bytes: Vec<u8>,
     has_values: bool,
+    /// The bytes that patterns were searched in: tests hold the work to its limit.
+    #[cfg(test)]
+    searched: usize,
 }
 
 /// Patterns of a line that are tried one by one: with one more, a search for all of them costs less.
@@ -49,6 +52,12 @@ impl Look {
             knowledge: Knowledge { matches: vec![None; plan.patterns.len()], ..Knowledge::default() },
             ..Look::default()
         }
+    }
+
+    /// The bytes that patterns were ever searched in.
+    #[cfg(test)]
+    pub(super) fn searched(&self) -> usize {
+        self.knowledge.searched
     }
 
     /// Finds the rules that count the line.
@@ -156,10 +165,13 @@ impl Line<'_> {
     }
 
     fn matches(&mut self, pattern: u32) -> bool {
-        let Knowledge { matches, tried, .. } = &mut *self.knowledge;
-        if let Some(known) = matches[pattern as usize] {
+        let knowledge = &mut *self.knowledge;
+        if let Some(known) = knowledge.matches[pattern as usize] {
             return known;
         }
+        #[cfg(test)]
+        (knowledge.searched += self.asked.text.len());
+        let Knowledge { matches, tried, .. } = knowledge;
         match &self.plan.set {
             Some(set) if tried.len() >= TRIES_MAX || pattern >= ALONE_MAX => {
                 matches.fill(Some(false));

@@ -274,3 +274,20 @@ fn many_patterns_in_a_line_are_tried_together() {
     assert_eq!(found, [2, 29, 299]);
     assert_eq!(numbers_of(&rules, "no such thing"), []);
 }
+
+/// The longest line that there can be, and as many patterns as a config has, none of which can be ruled out by its needles: it
+/// is searched a few times and not once for each, and not at all when it comes again.
+#[test]
+fn fault_083_many_patterns_search_a_long_line_a_few_times() {
+    const LINE: usize = 1 << 20;
+    let of = |at: u8| matches(&format!("[a-f]+x*{}{}$", char::from(b'g' + at / 10), at % 10));
+    let rules: Vec<Rule> = (0..200).map(|at| rule("R", count(of(at), 1.0, 60))).collect();
+    let mut matcher = Matcher::new(&rules, 7);
+    assert_eq!(matcher.plan.always.len(), rules.len(), "each is asked of each line");
+    let line = "abcdefxx 0123456".repeat(LINE / 16);
+    assert_eq!(matcher.hits(line.as_bytes(), "gateway/stderr", 1), []);
+    assert!(matcher.look.searched() <= 9 * LINE, "{}", matcher.look.searched());
+    let searched = matcher.look.searched();
+    matcher.hits(line.as_bytes(), "gateway/stderr", 1);
+    assert_eq!(matcher.look.searched(), searched);
+}

@@ -306,6 +306,13 @@ fn hold_the_laws(source: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// What would take more memory than a pattern may have is refused when it is read, at its place.
+#[test]
+fn fault_083_a_pattern_that_explodes_is_refused() {
+    fails(r#"count(message =~ «"(a{1000}){1000}"») >= 1 within 1m"#, "pattern");
+    fails(r"mean(«/(?<n>(\w{900}){900})/».n) > 1 within 1m", "pattern");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
