@@ -6,6 +6,7 @@
 //! | `abuse` | clients that hang, shout or never stop (faults.md 84) |
 //! | `limit` | the emergency limit over the API |
 //! | `prometheus` | promtool, a real Prometheus, a real Pushgateway |
+//! | `trouble` | what is said while a thread stands still, and while the outbox is full |
 //! | `served` | squall with its status served somewhere |
 
 mod abuse;
@@ -13,3 +14,4 @@ mod answers;
 mod limit;
 mod prometheus;
 mod served;
+mod trouble;
