@@ -270,6 +270,18 @@ mod tests {
     }
 
     #[test]
+    fn fault_083_a_rule_that_explodes_is_refused() {
+        let explodes = |pattern| Rule::new(pattern, "x").is_err();
+        assert!(explodes("(a{1000}){1000}") && explodes(r"(\w{900}){900}"));
+        // Two hundred that are large and may stand alone are too large together.
+        let rules = |count: usize| {
+            (0..count).filter_map(|at| Rule::new(&format!(r"\w{{8}}{at}"), "x").ok()).collect()
+        };
+        assert!(Redactor::new(rules(2)).is_ok());
+        assert!(Redactor::new(rules(RULES_MAX)).is_err());
+    }
+
+    #[test]
     fn ready_made_rules_compile() {
         let count = |name| Rule::ready_made(name).map(|rules| rules.len());
         assert_eq!((count("email"), count("token"), count("card")), (Some(1), Some(TOKENS.len()), Some(1)));
