@@ -26,6 +26,7 @@ pub mod template;
 use std::collections::HashSet;
 
 use self::alert::Episode;
+use self::alert::container::Used;
 use self::chronicle::story::Story;
 use self::chunk::{Chunk, OriginId};
 use self::core::Core;
@@ -275,6 +276,11 @@ impl Engine {
     /// The limit, where there is one.
     pub fn limit(&self, now: Now) -> Option<LimitView> {
         self.core.limit_view(now)
+    }
+
+    /// Shows the rules what all watched containers use. One that is missing is gone.
+    pub fn on_resources(&mut self, all: &[Used], now: Now) {
+        self.core.on_resources(all, now);
     }
 
     /// What stands for the time of arrival under [`Clock::Log`].

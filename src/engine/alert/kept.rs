@@ -80,6 +80,7 @@ pub fn over(whose: Whose<'_>, kept: &KeptSeries<'_>, rule: KeptRule<'_>, at: Tim
         since: firing.since,
         at,
         stream: (!whose.stream.is_empty()).then(|| whose.stream.into()),
+        container: None,
         labels,
         annotations: vec![("summary".into(), "the rule was changed or removed while it fired".to_owned())],
         episode: firing.episode,
@@ -102,13 +103,10 @@ impl Alerts {
         now: Now,
         sink: &mut impl FnMut(Whose<'_>, &KeptSeries<'_>, Option<KeptRule<'_>>),
     ) {
-        for Watch { rule, series, trigger, .. } in &mut self.watches {
-            if *trigger == Trigger::Never {
-                continue;
-            }
+        for Watch { rule, series, .. } in &mut self.watches {
             let name = (&*rule.group, &*rule.name);
             let mut hash = None;
-            for Judged { stream, series, told } in series {
+            for Judged { stream, series, told, .. } in series {
                 let whose = Whose { rule: name, stream: stream.as_deref().unwrap_or_default() };
                 if *told == Some(series.revision) {
                     continue;
@@ -147,9 +145,12 @@ impl Alerts {
             self.ever = self.ever.max(firing.episode);
         }
         let mut ever = 0;
-        let Some(series) = Series::take_back(&terms(&watch.rule, &mut ever), kept, now.arrival) else {
+        let Some(mut series) = Series::take_back(&terms(&watch.rule, &mut ever), kept, now.arrival) else {
             return false;
         };
+        if watch.trigger == Trigger::Resource {
+            series.skip_to(now.wall);
+        }
         watch.take_back(stream, series);
         self.find_deadline(None);
         true

@@ -1,7 +1,8 @@
 //! Stage 6, alerts: counts, ratios and numbers over time → alerts, with `for` and resolve.
 //!
 //! In: every logical line, before anything is folded ([`Alerts::on_line`]), the first lines of templates
-//! ([`Alerts::on_new`]), the loops that are open ([`Alerts::on_loops`]), and the arrival clock ([`Alerts::on_deadline`]).
+//! ([`Alerts::on_new`]), the loops that are open ([`Alerts::on_loops`]), what containers use ([`Alerts::on_resources`]), and
+//! the arrival clock ([`Alerts::on_deadline`]).
 //! Out: an [`AlertView`] when a rule begins to fire and one when it has resolved.
 //! Invariant: nothing is hidden or counted because of an alert; each firing is told once and has a number of its own.
 //! Limits: a rule by stream judges [`STREAMS_MAX`] streams by themselves, and the rest together; windows are bounded, about 5 KiB
@@ -9,8 +10,9 @@
 //! `new_template()` keeps quiet about the first [`WARM_UP`] of a stream, where everything is new; it is true for a minute.
 //! `N x baseline` is the median of up to 24 earlier windows that do not overlap, in which there was something and the rule was
 //! not true; before there are five, it says nothing. What is `below` says nothing before a whole window has passed.
-//! Not here: how an alert looks on the wire (`engine::record`); who is told of it; what a container uses.
+//! Not here: how an alert looks on the wire (`engine::record`); who is told of it.
 
+pub mod container;
 pub mod kept;
 mod matcher;
 mod meter;
@@ -27,6 +29,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::container::Container;
 pub use self::matcher::Unit;
 use self::matcher::{Hit, Matcher};
 use self::rule::{LoopCondition, Rule, When};
@@ -66,7 +69,7 @@ enum Trigger {
     Line,
     NewTemplate,
     Loop,
-    Never,
+    Resource,
 }
 
 /// An alert that has fired.
@@ -179,7 +182,7 @@ impl Alerts {
     /// A stream begins: from now on its lines may be missed.
     pub fn on_stream(&mut self, seen: &Seen<'_>) {
         for watch in &mut self.watches {
-            if watch.is_by_stream() && self.awaits {
+            if watch.trigger == Trigger::Line && watch.is_by_stream() && self.awaits {
                 watch.place(seen);
             }
         }
@@ -294,6 +297,10 @@ impl Alerts {
         };
         let cycles = loops.iter().filter(|(stream, view)| about(stream, view));
         let unit = unit_of(&rule.when, unit);
+        let told = stream.as_deref().filter(|_| watch.trigger == Trigger::Resource);
+        let container = judged
+            .and_then(|judged| judged.container.clone())
+            .or_else(|| told.and_then(Container::of_stream).map(Arc::new));
         let filling = Filling {
             rule,
             value: reading.value,
@@ -301,6 +308,7 @@ impl Alerts {
             unit,
             since: firing.since,
             stream: stream.as_deref(),
+            container: container.as_deref(),
             message: judged.map_or(&[], |judged| &judged.series.message),
             cycle: cycles.max_by_key(|(_, view)| view.started).map(|(_, view)| view),
         };
@@ -321,6 +329,7 @@ impl Alerts {
             since: firing.since,
             at,
             stream: stream.clone(),
+            container: container.clone(),
             labels,
             annotations: annotations.collect(),
             episode: firing.episode,

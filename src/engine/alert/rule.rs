@@ -78,7 +78,7 @@ pub enum When {
         /// Whether each source is judged by itself (a source is judged from its first line on).
         by: By,
     },
-    /// `resource(cpu) > 50%`, `resource(memory) > 2GB`: of a container.
+    /// `resource(cpu > 50%)`, `resource(memory > 2GB, container = "api-gateway")`: each container is judged by itself.
     Resource {
         /// Which one.
         resource: Resource,
@@ -86,6 +86,8 @@ pub enum When {
         compare: Compare,
         /// With what: a share of one core (1.0 is a whole one), or bytes.
         limit: f64,
+        /// Of which containers; `None` for all.
+        container: Option<NameTest>,
     },
 }
 
@@ -230,6 +232,27 @@ pub enum Text {
     Contains(Box<[u8]>),
     /// `=~ "…"`: the pattern is found anywhere (anchors are the writer's). Boxed: a compiled pattern is large.
     Matches(Box<Regex>),
+}
+
+impl Text {
+    /// Whether a name matches.
+    pub fn is_true_of(&self, name: &str) -> bool {
+        let name = name.as_bytes();
+        match self {
+            Text::Is(text) => name == &**text,
+            Text::Contains(text) => memchr::memmem::find(name, text).is_some(),
+            Text::Matches(pattern) => pattern.is_match(name),
+        }
+    }
+}
+
+/// Which names are meant.
+#[derive(Clone, Debug)]
+pub struct NameTest {
+    /// What is looked for.
+    pub text: Text,
+    /// Those that do not match are meant (`!=`, `!~`).
+    pub is_not: bool,
 }
 
 /// What must be so of a loop.

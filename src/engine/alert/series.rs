@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::kept::KeptSeries;
 use super::matcher::{Hit, Unit};
 use super::meter::{Meter, Reading, Terms};
+use super::rule::When;
 use crate::units::{Monotonic, Timestamp};
 
 /// How late a line may come: as far as a stream may lead the wall clock.
@@ -119,7 +120,7 @@ impl Series {
         self.step(terms, time, turns);
     }
 
-    /// Sets what is known of loops, at `time` or, if the clock is further by then, at `arrival`.
+    /// Sets what is known of loops or of a container, at `time` or, if the clock is further by then, at `arrival`.
     pub(super) fn set(
         &mut self,
         terms: &mut Terms<'_>,
@@ -209,6 +210,10 @@ impl Series {
         };
         let changes = self.meter.changes_at(terms.when, time, reading.is_true);
         self.due = ends.into_iter().chain(changes).min();
+        if matches!(terms.when, When::Resource { .. }) {
+            // Between two samples nothing is known.
+            self.due = None;
+        }
     }
 
     fn fire(
@@ -249,6 +254,24 @@ impl Series {
     fn moved(&mut self, state: State) -> State {
         self.revision += 1;
         state
+    }
+
+    /// While time decides what comes next, it is written down how far it has gone.
+    pub(super) fn keep_time(&mut self) {
+        if let State::Pending { .. } | State::Firing(Firing { clear_since: Some(_), .. }) = self.state {
+            self.revision += 1;
+        }
+    }
+
+    /// Goes on at `time` as if nothing had passed since its last reading.
+    pub(super) fn skip_to(&mut self, time: Timestamp) {
+        let passed = time.since(self.clock.time);
+        self.clock.time = self.clock.time + passed;
+        match &mut self.state {
+            State::Pending { since } => *since = *since + passed,
+            State::Firing(Firing { clear_since: Some(since), .. }) => *since = *since + passed,
+            State::Inactive | State::Firing(_) => {}
+        }
     }
 
     /// What is to be written down.

@@ -15,13 +15,14 @@ pub const TEXT_MAX: usize = 4 << 10;
 pub const PIECES_MAX: usize = 128;
 
 /// What a place may name, for people.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "value",
     "threshold",
     "window",
     "alert",
     "since",
     "stream",
+    "container",
     "message",
     "loop.endpoint",
     "loop.verdict",
@@ -110,6 +111,7 @@ fn place(name: &str, span: Range<usize>) -> Result<Place, ParseError> {
         "alert" => Place::Alert,
         "since" => Place::Since,
         "stream" => Place::Stream,
+        "container" => Place::Container,
         "message" => Place::Message,
         _ => match name.split_once('.') {
             Some(("labels", label)) if is_label_name(label) => Place::Label(label.into()),
@@ -163,6 +165,8 @@ pub enum Place {
     Since,
     /// `stream`: whose lines they are; empty where all are judged together.
     Stream,
+    /// `container`: the name of the container whose resources they are, or the first digits of its id.
+    Container,
     /// `message`: the last line that counted, as people may see it.
     Message,
     /// `labels.NAME`.

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::container::Container;
 use super::matcher::Unit;
-use super::rule::{Measure, Rule, When};
+use super::rule::{Measure, Resource, Rule, When};
 use super::template::{Piece, Place, Template};
 use crate::engine::cycle::LoopView;
 use crate::units::Timestamp;
@@ -39,6 +40,8 @@ pub struct AlertView {
     pub at: Timestamp,
     /// Whose lines it is about; `None` for all.
     pub stream: Option<Arc<str>>,
+    /// Whose resources it is about.
+    pub container: Option<Arc<Container>>,
     /// The rule's labels, and `stream`, sorted by name.
     pub labels: Vec<(Box<str>, Box<str>)>,
     /// The rule's annotations, filled in.
@@ -86,6 +89,7 @@ pub(super) struct Filling<'a> {
     pub(super) unit: Unit,
     pub(super) since: Timestamp,
     pub(super) stream: Option<&'a str>,
+    pub(super) container: Option<&'a Container>,
     pub(super) message: &'a [u8],
     /// The newest open loop that it can be about.
     pub(super) cycle: Option<&'a LoopView>,
@@ -118,6 +122,7 @@ impl Filling<'_> {
             Place::Alert => self.rule.name.to_string(),
             Place::Since => written(self.since),
             Place::Stream => harmless(self.stream.unwrap_or_default()),
+            Place::Container => self.container.map_or_else(String::new, |known| harmless(known.shown())),
             Place::Message => harmless(&String::from_utf8_lossy(self.message)),
             Place::Label(name) => {
                 let label = self.rule.labels.iter().find(|(known, _)| known == name);
@@ -176,7 +181,9 @@ pub(super) fn unit_of(when: &When, seen: Unit) -> Unit {
         When::Measured { measure: Measure::Ratio { .. }, .. } => Unit::Share,
         When::Measured { measure: Measure::Number { .. }, .. } => seen,
         When::Absent { .. } => Unit::Seconds,
-        When::NewTemplate { .. } | When::Loop { .. } | When::Resource { .. } => Unit::None,
+        When::Resource { resource: Resource::Cpu, .. } => Unit::Share,
+        When::Resource { resource: Resource::Memory, .. } => Unit::Bytes,
+        When::NewTemplate { .. } | When::Loop { .. } => Unit::None,
     }
 }
 

@@ -1,9 +1,10 @@
-//! One rule and its series: one of all lines, or one a stream.
+//! One rule and its series: one of all lines, or one a stream or container.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::container::Container;
 use super::matcher::Hit;
 use super::meter::Terms;
 use super::rule::{By, Rule, When};
@@ -45,6 +46,8 @@ pub(super) struct Judged {
     /// `None` for all lines together.
     pub(super) stream: Option<Arc<str>>,
     pub(super) series: Series,
+    /// Whose resources it is about, once that is known.
+    pub(super) container: Option<Arc<Container>>,
     /// The revision that was handed out last.
     pub(super) told: Option<u64>,
 }
@@ -55,7 +58,7 @@ impl Watch {
             When::Measured { .. } | When::Absent { .. } => Trigger::Line,
             When::NewTemplate { .. } => Trigger::NewTemplate,
             When::Loop { .. } => Trigger::Loop,
-            When::Resource { .. } => Trigger::Never,
+            When::Resource { .. } => Trigger::Resource,
         };
         let is_message = |piece: &Piece| *piece == Piece::Place(Place::Message);
         let wants_message = rule.annotations.iter().any(|(_, text)| text.pieces.iter().any(is_message));
@@ -73,12 +76,17 @@ impl Watch {
     }
 
     pub(super) fn is_by_stream(&self) -> bool {
-        matches!(self.rule.when, When::Measured { by: By::Stream, .. } | When::Absent { by: By::Stream, .. })
+        matches!(
+            self.rule.when,
+            When::Measured { by: By::Stream, .. }
+                | When::Absent { by: By::Stream, .. }
+                | When::Resource { .. }
+        )
     }
 
     /// The series of all lines begins, with the first of them or before it.
     pub(super) fn begin(&mut self, time: Timestamp, arrival: Monotonic, is_guess: bool) {
-        if !self.is_by_stream() && self.series.is_empty() && self.trigger != Trigger::Never {
+        if !self.is_by_stream() && self.series.is_empty() {
             self.push(None, time, arrival, is_guess);
         }
     }
@@ -87,7 +95,7 @@ impl Watch {
         let mut ever = 0;
         let terms = terms(&self.rule, &mut ever);
         let series = Series::new(&terms, time, arrival, is_guess);
-        self.series.push(Judged { stream, series, told: None });
+        self.series.push(Judged { stream, series, container: None, told: None });
         self.series.len() as u32 - 1 // at most STREAMS_MAX + 1
     }
 
@@ -104,10 +112,8 @@ impl Watch {
         if is_full && self.swept.is_none_or(|swept| seen.arrival.since(swept) >= SWEEP_EVERY) {
             self.forget_idle(seen.arrival);
         }
-        if self.index.len() < STREAMS_MAX {
-            let place = self.push(Some(Arc::clone(seen.stream)), seen.time, seen.arrival, false);
-            self.index.insert(seen.stream_hash, place);
-            return place as usize;
+        if let Some(place) = self.place_new(seen.stream_hash, seen.stream, (seen.time, seen.arrival)) {
+            return place;
         }
         let others = self.others.unwrap_or_else(|| {
             let place = self.push(Some(Arc::from(OTHERS)), seen.time, seen.arrival, false);
@@ -115,6 +121,34 @@ impl Watch {
             place
         });
         others as usize
+    }
+
+    /// The place of a series that is there.
+    pub(super) fn place_of(&self, hash: u64) -> Option<usize> {
+        self.index.get(&hash).map(|place| *place as usize)
+    }
+
+    /// The place of a new series, where there is room.
+    pub(super) fn place_new(
+        &mut self,
+        hash: u64,
+        stream: &Arc<str>,
+        (time, arrival): (Timestamp, Monotonic),
+    ) -> Option<usize> {
+        if self.index.len() >= STREAMS_MAX {
+            return None;
+        }
+        let place = self.push(Some(Arc::clone(stream)), time, arrival, false);
+        self.index.insert(hash, place);
+        Some(place as usize)
+    }
+
+    /// The places of the series whose hashes are not among these.
+    pub(super) fn places_beside(&self, there: &HashSet<u64>) -> Vec<usize> {
+        let gone = self.index.iter().filter(|(hash, _)| !there.contains(hash));
+        let mut places: Vec<usize> = gone.map(|(_, place)| *place as usize).collect();
+        places.sort_unstable();
+        places
     }
 
     /// Takes in a line that the rule counts.
@@ -135,13 +169,21 @@ impl Watch {
     /// Drops the series of streams of which nothing is in the window, to make room for others.
     fn forget_idle(&mut self, now: Monotonic) {
         self.swept = Some(now);
+        self.forget(|judged| judged.series.is_idle(now));
+    }
+
+    /// Drops the series that `leaves` says; not that of the other streams.
+    pub(super) fn forget(&mut self, mut leaves: impl FnMut(&mut Judged) -> bool) {
+        if self.series.is_empty() {
+            return;
+        }
         let names: HashMap<u32, u64> = self.index.drain().map(|(hash, place)| (place, hash)).collect();
         let others = self.others.take();
         let (mut place, mut index) = (0, HashMap::new());
         self.series.retain_mut(|judged| {
             let old = place;
             place += 1;
-            let stays = !judged.series.is_idle(now) || Some(old) == others;
+            let stays = Some(old) == others || !leaves(judged);
             if stays {
                 index.insert(old, index.len() as u32);
             } else if judged.told.is_some() {
@@ -165,7 +207,7 @@ impl Watch {
         }
         let revision = series.revision;
         let stream = stream.map(|(name, _)| name);
-        self.series.push(Judged { stream, series, told: Some(revision) });
+        self.series.push(Judged { stream, series, container: None, told: Some(revision) });
     }
 
     pub(super) fn size(&self) -> usize {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::{Clock, Core, Options, Stream, StreamId, detail, plain};
+use crate::engine::alert::container::Used;
 use crate::engine::alert::kept::{KeptRule, KeptSeries, Whose, over};
 use crate::engine::alert::{AlertView, Alerts, Episode, Seen};
 use crate::engine::chronicle::story::AlertsStory;
 use crate::engine::frame::IoStream;
 use crate::engine::line::Line;
 use crate::engine::record::LaneId;
-use crate::engine::record::envelope::{Envelope, Place};
+use crate::engine::record::envelope::{Container, Envelope, Place};
 use crate::engine::record::identity::Identity;
 use crate::engine::record::notification::Notification;
 use crate::engine::state::{AlertKey, AlertState, Refill};
@@ -226,6 +227,16 @@ impl Core {
         }
     }
 
+    /// Asks them about what all watched containers use.
+    #[cold]
+    pub fn on_resources(&mut self, all: &[Used], now: Now) {
+        let Some(alerts) = &mut self.alerts.alerts else { return };
+        alerts.on_resources(all, now);
+        if alerts.has_news() {
+            self.tell_alerts();
+        }
+    }
+
     /// Writes down what the rules have said.
     #[cold]
     fn tell_alerts(&mut self) {
@@ -240,6 +251,7 @@ impl Core {
         let named = |stream: &&Stream| view.stream.as_deref() == Some(&*stream.envelope.key);
         let own = match self.streams.iter().find(named) {
             Some(stream) => stream.envelope.clone(),
+            None if view.container.is_some() => self.envelope_of_container(view),
             None => {
                 let instance = format!("{}/squall", self.identity.node);
                 let key = view.stream.as_deref().unwrap_or(&instance);
@@ -251,6 +263,21 @@ impl Core {
             self.encoder.alert(&own.to(topic), view);
         }
         self.alerts.notify(view, self.encoder.batch().lane, &self.identity);
+    }
+
+    /// A container is no stream of its own: what is said of it stands beside its standard streams, in their topic.
+    fn envelope_of_container(&self, view: &AlertView) -> Envelope {
+        let key = view.stream.as_deref().unwrap_or_default();
+        let is_its = |stream: &&Stream| {
+            stream.envelope.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let container = view.container.as_ref().map(|container| Container {
+            id: container.id.to_string(),
+            name: container.name.to_string(),
+            image: String::new(),
+        });
+        let topic = self.streams.iter().find(is_its).and_then(|stream| stream.envelope.topic.clone());
+        Envelope::new(key, IoStream::Unknown, &Place { container, topic, ..Place::default() }, &self.identity)
     }
 
     /// Takes back what was kept of a rule. False where it cannot be read.

@@ -145,6 +145,7 @@ mod tests {
             since: Timestamp(1),
             at: Timestamp(2),
             stream: Some("s".into()),
+            container: None,
             labels: vec![("severity".into(), "P2".into()), ("stream".into(), "s".into())],
             annotations: vec![("runbook_url".into(), "https://x/".into())],
             episode: 7,

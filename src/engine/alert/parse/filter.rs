@@ -97,9 +97,9 @@ fn of_text(cursor: &mut Cursor<'_>, name: &str, filter: fn(Text) -> Filter) -> P
 }
 
 /// A test of a text, and whether it must fail.
-struct TextTest {
-    text: Text,
-    not: bool,
+pub(super) struct TextTest {
+    pub(super) text: Text,
+    pub(super) not: bool,
 }
 
 impl TextTest {
@@ -110,7 +110,7 @@ impl TextTest {
 }
 
 /// `=~ "…"` and its like. `None` where something else comes, or where a number is compared.
-fn text_test(cursor: &mut Cursor<'_>) -> Parsed<Option<TextTest>> {
+pub(super) fn text_test(cursor: &mut Cursor<'_>) -> Parsed<Option<TextTest>> {
     let (sign, not) = match cursor.peek() {
         Token::Matches => (Token::Matches, false),
         Token::MatchesNot => (Token::Matches, true),

@@ -6,11 +6,13 @@ use super::LEAST_OF_RATIO;
 use super::clauses::{Clause, Clauses};
 use super::cursor::{At, Cursor, Parsed, whole};
 use super::error::ParseError;
-use super::filter;
+use super::filter::{self, TextTest};
 use super::lex::Token;
 use super::quantity::{Amount, Unit};
 use super::words::{FORMS, VERDICTS, shown, suggestion};
-use crate::engine::alert::rule::{Compare, Filter, Limit, LoopCondition, Measure, Resource, Statistic, When};
+use crate::engine::alert::rule::{
+    Compare, Filter, Limit, LoopCondition, Measure, NameTest, Resource, Statistic, When,
+};
 
 /// A whole expression.
 pub(super) fn when(cursor: &mut Cursor<'_>) -> Parsed<When> {
@@ -229,19 +231,36 @@ fn absent(cursor: &mut Cursor<'_>) -> Parsed<When> {
     }
 }
 
+/// `cpu > 50%)`, or `cpu) > 50%`.
 fn resource(cursor: &mut Cursor<'_>) -> Parsed<When> {
     let what = "`cpu` or `memory`";
-    let (resource, unit) = match cursor.peek() {
-        Token::Word("cpu") => (Resource::Cpu, "a share of one core, as in 50% or 1.5"),
-        Token::Word("memory") => (Resource::Memory, "a size, as in 2GB"),
+    let resource = match cursor.peek() {
+        Token::Word("cpu") => Resource::Cpu,
+        Token::Word("memory") => Resource::Memory,
         Token::Word(word) => {
             return Err(cursor.unexpected(what).note_maybe(suggestion(word, &["cpu", "memory"])));
         }
         _ => return cursor.expected(what),
     };
     cursor.take();
+    let is_inside = matches!(cursor.peek(), Token::Compare(_));
+    let inside = if is_inside { Some(resource_limit(cursor, resource)?) } else { None };
+    let container = if cursor.took(Token::Comma) { Some(container(cursor)?) } else { None };
     cursor.close()?;
+    let (compare, limit) = match inside {
+        Some(inside) => inside,
+        None => resource_limit(cursor, resource)?,
+    };
+    Clauses::read(cursor)?.allow("resource", &[])?;
+    Ok(When::Resource { resource, compare, limit, container })
+}
+
+fn resource_limit(cursor: &mut Cursor<'_>, resource: Resource) -> Parsed<(Compare, f64)> {
     let compare = cursor.compare()?;
+    let unit = match resource {
+        Resource::Cpu => "a share of one core, as in 50% or 1.5",
+        Resource::Memory => "a size, as in 2GB",
+    };
     let At { is: amount, span } = cursor.amount(unit)?;
     let fits = match resource {
         Resource::Cpu => matches!(amount.unit, Unit::Share | Unit::Plain),
@@ -251,8 +270,23 @@ fn resource(cursor: &mut Cursor<'_>) -> Parsed<When> {
         return Err(ParseError::new(span, format!("expected {unit}, not {}", said(amount))));
     }
     possible(&compare, amount.value, &(0.0..=f64::INFINITY), "resource", span)?;
-    Clauses::read(cursor)?.allow("resource", &[])?;
-    Ok(When::Resource { resource, compare: compare.is, limit: amount.value })
+    Ok((compare.is, amount.value))
+}
+
+/// `container = "api-gateway"`.
+fn container(cursor: &mut Cursor<'_>) -> Parsed<NameTest> {
+    let what = "`container`, as in container = \"api-gateway\"";
+    match cursor.peek() {
+        Token::Word("container") => cursor.take(),
+        Token::Word(word) => {
+            return Err(cursor.unexpected(what).note_maybe(suggestion(word, &["container"])));
+        }
+        _ => return cursor.expected(what),
+    };
+    match filter::text_test(cursor)? {
+        Some(TextTest { text, not }) => Ok(NameTest { text, is_not: not }),
+        None => cursor.expected("=, contains, =~, != or !~ and a name in quotes"),
+    }
 }
 
 fn in_loop(cursor: &mut Cursor<'_>) -> Parsed<When> {

@@ -3,7 +3,7 @@
 //! ```text
 //! when      = MEASURE COMPARE limit clause…
 //!           | new_template( [filter] ) | loop( [condition , …] ) | absent( [filter] ) for TIME [by stream]
-//!           | resource( cpu | memory ) COMPARE NUMBER
+//!           | resource( (cpu | memory) COMPARE NUMBER [, container (= | != | contains | =~ | !~) TEXT] )
 //! MEASURE   = count( [filter] ) | rate( [filter] ) | ratio( filter , filter )
 //!           | (mean | min | max | p50 | p95 | p99) ( field [where filter] )
 //! limit     = NUMBER | NUMBER x baseline

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::quantity::show_window;
 use crate::engine::alert::rule::{
-    By, Compare, Field, Filter, Limit, LoopCondition, Measure, Resource, Statistic, Text, When,
+    By, Compare, Field, Filter, Limit, LoopCondition, Measure, NameTest, Resource, Statistic, Text, When,
 };
 
 impl Compare {
@@ -44,11 +44,15 @@ impl Display for When {
             When::Absent { filter, during, by } => {
                 write!(f, "absent({filter}) for {}{}", show_window(*during), behind(*by))
             }
-            When::Resource { resource: Resource::Cpu, compare, limit } => {
-                write!(f, "resource(cpu) {} {limit}", compare.sign())
-            }
-            When::Resource { resource: Resource::Memory, compare, limit } => {
-                write!(f, "resource(memory) {} {limit}B", compare.sign())
+            When::Resource { resource, compare, limit, container } => {
+                match resource {
+                    Resource::Cpu => write!(f, "resource(cpu {} {limit}", compare.sign())?,
+                    Resource::Memory => write!(f, "resource(memory {} {limit}B", compare.sign())?,
+                }
+                match container {
+                    None => f.write_str(")"),
+                    Some(name) => write!(f, ", container {name})"),
+                }
             }
         }
     }
@@ -150,6 +154,19 @@ impl Display for Text {
             Text::Contains(text) => write!(f, "contains {}", Quoted(&String::from_utf8_lossy(text))),
             // The parser has taken the backslash from every escaped quote, so none is escaped twice.
             Text::Matches(pattern) => write!(f, "=~ \"{}\"", pattern.as_str().replace('"', "\\\"")),
+        }
+    }
+}
+
+impl Display for NameTest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match (&self.text, self.is_not) {
+            (Text::Is(text), true) => write!(f, "!= {}", Quoted(&String::from_utf8_lossy(text))),
+            (Text::Matches(pattern), true) => {
+                write!(f, "!~ \"{}\"", pattern.as_str().replace('"', "\\\""))
+            }
+            // There is no sign for "contains not".
+            (text, _) => write!(f, "{text}"),
         }
     }
 }

@@ -131,8 +131,15 @@ fn the_other_forms() {
         "absent(\"heartbeat\") by stream for 90s",
         "absent(message contains \"heartbeat\") for 90s by stream",
     );
-    reads("resource(cpu) > 50%", "resource(cpu) > 0.5");
-    reads("resource(memory) >= 2GB", "resource(memory) >= 2000000000B");
+    reads("resource(cpu > 50%)", "resource(cpu > 0.5)");
+    reads("resource(memory > 2GB)", "resource(memory > 2000000000B)");
+    reads("resource(cpu) > 1.5", "resource(cpu > 1.5)");
+    reads("resource(memory) >= 2GiB", "resource(memory >= 2147483648B)");
+    reads("resource(cpu < 1%, container = 'a\"b')", "resource(cpu < 0.01, container = \"a\\\"b\")");
+    reads("resource(cpu, container != 'a') > 50%", "resource(cpu > 0.5, container != \"a\")");
+    reads("resource(cpu > 50%, container =~ /^g\\d/)", "resource(cpu > 0.5, container =~ \"^g\\d\")");
+    reads("resource(cpu > 50%, container !~ \"x\")", "resource(cpu > 0.5, container !~ \"x\")");
+    reads("resource(cpu > 50%, container contains 'g')", "resource(cpu > 0.5, container contains \"g\")");
 }
 
 #[test]
@@ -175,6 +182,20 @@ fn limits_that_do_not_fit() {
     fails("resource(«disk») > 5", "expected `cpu` or `memory`");
     fails("resource(memory) > «50%»", "expected a size, as in 2GB, not a share");
     fails("resource(cpu) > «2GB»", "a share of one core");
+    fails("resource(«disk» > 5)", "expected `cpu` or `memory`");
+    fails("resource(«cpus» > 50%)", "did you mean `cpu`?");
+    fails("resource(memory > «50%»)", "expected a size, as in 2GB, not a share");
+    fails("resource(memory > «2000»)", "expected a size, as in 2GB, not the number 2000");
+    fails("resource(cpu > «2GB»)", "a share of one core");
+    fails("resource(cpu > «-1%»)", "a share of one core");
+    fails("resource(cpu «>= 0»)", "true of every `resource`");
+    fails("resource(cpu «50%»)", "expected `)`, not `50%`");
+    fails("resource(cpu > 50%«»", "expected `)`, not the end");
+    fails("resource(cpu)«»", "expected a comparison");
+    fails("resource(cpu > 50%) «>» 2", "expected the end");
+    fails("resource(cpu > 50%, «contaner» = 'a')", "did you mean `container`?");
+    fails("resource(cpu > 50%, container «>» 'a')", "a name in quotes");
+    fails("resource(cpu > 50%, container = «gateway»)", "write \"gateway\"");
 }
 
 #[test]
@@ -194,6 +215,8 @@ fn clauses_that_do_not_fit() {
     fails("absent() «within» 5m", "write absent(…) for 10m");
     fails("new_template() «within» 5m", "`new_template` has no `within`");
     fails("loop() «by» stream", "`loop` has no `by`");
+    fails("resource(cpu > 50%) «within» 1m", "`resource` has no `within`");
+    fails("resource(cpu > 50%) «for» 1m", "`for:` beside `when:`");
 }
 
 #[test]
@@ -260,7 +283,7 @@ fn depth_and_length_are_limited() {
 fn piece() -> impl Strategy<Value = String> {
     let words = "count rate ratio mean min max p95 new_template loop absent resource message level stream field status \
                  contains in within by least for where all and or not x baseline verdict endpoint iterations period \
-                 error none cpu memory ( ( ( ) ) ) , . > >= < <= = != =~ !~ 10 0.5 1% 20/s 1m 250ms 2GiB -3 /a(?<n>.)/ \
+                 error none cpu memory container ( ( ( ) ) ) , . > >= < <= = != =~ !~ 10 0.5 1% 20/s 1m 250ms 2GiB -3 /a(?<n>.)/ \
                  \"a\\\"\\\\\" 'b' \"((\" ! ä \" /";
     let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
     prop_oneof![9 => prop::sample::select(words), 1 => "\\PC{0,3}"]
@@ -334,6 +357,8 @@ proptest! {
             format!("p95(t where {filter}) > {number}ms {by} within {window}s"),
             format!("absent({filter}) for {window}s {by}"),
             format!("mean(/{number}(?<n>.)/) != {number} x baseline within {window}s"),
+            format!("resource(cpu > {number}%, container !~ '{window}')"),
+            format!("resource(memory <= {number}MiB)"),
         ];
         for source in sources {
             prop_assert!(parse(&source).is_ok(), "{}: {:?}", source, parse(&source));
