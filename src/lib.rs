@@ -9,6 +9,7 @@
 //! | [`suggest`] | | "did you mean": the known word that is nearest to a wrong one |
 //! | [`input`] | edge | where bytes come from: followed files, pipes, dockerd |
 //! | [`engine`] | pure | bytes + now → records: frames, lines, templates, storms, loops, the ledger. No I/O, no clock, no threads |
+//! | [`resources`] | edge | what containers use: CPU and memory from the host's cgroup tree |
 //! | [`outbox`] | edge | what must survive `kill -9`: positions, open counts, unsent records; one transaction an epoch |
 //! | [`output`] | edge | where records go: Kafka, console, file, blackhole; alerts to people |
 //! | [`status`] | edge | what people and machines may ask while it runs: health, metrics, storms, the page |
@@ -33,6 +34,9 @@ pub mod terminal;
 pub mod input;
 
 pub mod engine;
+
+#[cfg(feature = "daemon")]
+pub mod resources;
 
 #[cfg(feature = "daemon")]
 pub mod outbox;

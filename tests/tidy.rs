@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("terminal", &[]),
     ("input", &["engine", "units"]),
     ("engine", &["suggest", "units"]),
+    ("resources", &["engine", "units"]),
     ("outbox", &["engine", "units"]),
     ("output", &["engine", "terminal", "units"]),
     ("retention", &["engine", "units"]),
@@ -38,11 +39,33 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The option types that each part defines itself.
     (
         "config",
-        &["engine", "input", "outbox", "output", "retention", "status", "suggest", "terminal", "units"],
+        &[
+            "engine",
+            "input",
+            "outbox",
+            "output",
+            "resources",
+            "retention",
+            "status",
+            "suggest",
+            "terminal",
+            "units",
+        ],
     ),
     (
         "daemon",
-        &["config", "engine", "input", "outbox", "output", "retention", "status", "terminal", "units"],
+        &[
+            "config",
+            "engine",
+            "input",
+            "outbox",
+            "output",
+            "resources",
+            "retention",
+            "status",
+            "terminal",
+            "units",
+        ],
     ),
     // Another wiring: files through an engine, and no daemon.
     ("replay", &["engine", "input", "units"]),
