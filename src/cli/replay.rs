@@ -92,6 +92,11 @@ pub fn main(args: &Args) -> anyhow::Result<Exit> {
         ..Sources::default()
     };
     let Some(config) = load(&sources) else { return Ok(Exit::Config) };
+    if config.asks_for_resources() {
+        complain(
+            "warning: rules about `resource(…)` do not fire here: old logs do not tell CPU and memory\n",
+        );
+    }
     let settings = settings(args, &config);
     let mut replay = Replay::open(&args.files, |path| source(path, &settings), options(config), began.wall)?;
     let mut out = BufWriter::with_capacity(256 * 1024, io::stdout().lock());

@@ -43,6 +43,7 @@ pub use crate::outbox::{Durability, WhenFull};
 pub use crate::output::file::Options as FileOptions;
 pub use crate::output::kafka::Listener as KafkaListener;
 use crate::output::{file, kafka, notify};
+use crate::resources;
 use crate::status;
 pub use crate::status::Listen;
 use crate::units::Bytes;
@@ -81,6 +82,8 @@ pub struct Config {
     pub loops: cycle::Limits,
     /// Rules that are evaluated on every line (`alerts`), those of files among them.
     pub alerts: Arc<[Rule]>,
+    /// Where CPU and memory of containers are read (`resources`).
+    pub resources: resources::Options,
     /// Who is told of alerts (`notify`).
     pub notify: notify::Options,
     /// Where metrics are pushed (`notify.pushgateway`).
@@ -109,6 +112,7 @@ impl Default for Config {
             storm: storm::Limits::default(),
             loops: cycle::Limits::default(),
             alerts: Arc::default(),
+            resources: resources::Options::default(),
             notify: notify::Options::default(),
             pushgateway: None,
             memory_max: Bytes(48 << 20),
@@ -124,6 +128,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether a rule asks for what containers use.
+    pub fn asks_for_resources(&self) -> bool {
+        check::resources::are_asked_for(&self.alerts)
+    }
+
     /// The limits of lines of one input.
     pub fn line_limits(&self, input: &Input) -> line::Limits {
         let length_max = usize::try_from(self.line.length_max.0).unwrap_or(usize::MAX);

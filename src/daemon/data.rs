@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock;
+use super::containers::{self, Containers};
 use super::feedback::{Feedback, Tell};
 use super::handoff::Giver;
 use super::publish;
 use super::reader::Reader;
 use super::stop::Stop;
 use super::wake::Wake;
+use crate::engine::alert::container::Used;
 use crate::engine::chunk::{Chunk, OriginId};
 use crate::engine::ledger::Ledger;
 use crate::engine::record::{Lost, Reason};
@@ -198,6 +200,7 @@ impl DataThread {
             cut.told.extend(tell.loss);
             self.intake.tell(&tell, now);
         }
+        self.intake.judge_resources();
     }
 
     /// One share from each input.
@@ -391,17 +394,21 @@ pub struct Intake {
     ends: Vec<u64>,
     /// An input had something to say since the last look.
     touched: bool,
+    /// Whose they are.
+    pub(super) containers: Containers,
 }
 
 impl Intake {
     /// What comes in goes into `engine`.
     pub fn new(engine: Engine) -> Intake {
-        Intake { engine, ends: Vec::new(), touched: false }
+        Intake { engine, ends: Vec::new(), touched: false, containers: Containers::default() }
     }
 
     /// Takes in a new source.
     pub fn open(&mut self, source: Source) -> OriginId {
+        let container = containers::told_by(&source);
         let origin = self.engine.open(source);
+        self.containers.open(origin, container);
         self.ends.resize(self.ends.len().max(origin.0 as usize + 1), 0);
         origin
     }
@@ -428,6 +435,7 @@ impl Intake {
     /// The source will never say anything again.
     pub fn close(&mut self, origin: OriginId, now: Now) {
         self.touched = true;
+        self.containers.close(origin);
         self.engine.close(origin, now);
     }
 
@@ -435,6 +443,14 @@ impl Intake {
     pub fn unfinished(&self, origin: OriginId) -> Option<u64> {
         let Bytes(unfinished) = self.engine.unfinished(origin);
         (unfinished > 0).then(|| self.ends[origin.0 as usize].saturating_sub(unfinished))
+    }
+
+    /// Shows the rules what containers use, where there is something new.
+    fn judge_resources(&mut self) {
+        let Some(look) = self.containers.take() else { return };
+        let all: Vec<Used> = look.samples.into_iter().map(|sample| sample.used).collect();
+        self.engine.on_resources(&all, look.at);
+        self.touched = true;
     }
 
     /// Tells something about ourselves.

@@ -12,6 +12,7 @@
 pub mod bounds;
 pub mod cgroup;
 pub mod clock;
+mod containers;
 pub mod data;
 pub mod deliver;
 pub mod driver;
@@ -47,6 +48,7 @@ use crate::status::push::Pusher;
 use crate::status::server::Server;
 use crate::units::Monotonic;
 
+use self::containers::{Containers, Shown};
 pub use self::data::BytesRead;
 use self::data::DataEnd;
 use self::deliver::DeliverEnd;
@@ -108,8 +110,10 @@ impl Daemon {
         let board = Arc::new(board(config, &wake));
         // Before the outbox is opened, which may take seconds: until then it is alive and not ready.
         let server = Server::start(&config.status, &board, Tools { clock: clock::now, parse_time })?;
-        let (data, deliver) = start::threads(config, &board, &wake, &stop, worker)?;
+        let (mut data, deliver) = start::threads(config, &board, &wake, &stop, worker)?;
         let pusher = config.pushgateway.as_ref();
+        let shown = if server.is_some() || pusher.is_some() { Shown::Yes } else { Shown::No };
+        data.intake.containers = Containers::watch(config, shown, &board, &wake)?;
         let pusher = pusher.map(|options| Pusher::start(options, &board, clock::now)).transpose();
         let pusher = pusher.map_err(|source| StartError::System { action: "start a thread", source })?;
         Ok(Daemon {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::view::{DeliveryView, Details, EngineView, Order};
+use super::view::{ContainersView, DeliveryView, Details, EngineView, Order};
 use crate::units::{Monotonic, Now};
 
 /// Who runs, and since when: what does not change.
@@ -33,6 +33,7 @@ pub struct Board {
     stage: AtomicU8,
     engine: watch::Sender<Arc<EngineView>>,
     delivery: watch::Sender<Arc<DeliveryView>>,
+    containers: watch::Sender<Arc<ContainersView>>,
     /// Somebody wants new lists.
     asked: AtomicBool,
     /// What is to be done about the limit, with its number; a newer order takes the place of one that nobody has seen.
@@ -64,6 +65,7 @@ impl Board {
             stage: AtomicU8::new(Stage::Starting as u8),
             engine: watch::Sender::default(),
             delivery: watch::Sender::default(),
+            containers: watch::Sender::default(),
             asked: AtomicBool::new(false),
             order: Mutex::default(),
             wake: Box::new(wake),
@@ -98,6 +100,11 @@ impl Board {
         self.delivery.send_replace(Arc::new(view));
     }
 
+    /// Pins up what containers use.
+    pub fn publish_containers(&self, view: ContainersView) {
+        self.containers.send_replace(Arc::new(view));
+    }
+
     /// How the engine stood last.
     pub fn engine(&self) -> Arc<EngineView> {
         Arc::clone(&self.engine.borrow())
@@ -106,6 +113,11 @@ impl Board {
     /// How delivery stood last.
     pub fn delivery(&self) -> Arc<DeliveryView> {
         Arc::clone(&self.delivery.borrow())
+    }
+
+    /// What containers used last.
+    pub fn containers(&self) -> Arc<ContainersView> {
+        Arc::clone(&self.containers.borrow())
     }
 
     /// Whether somebody waits for new lists, or has an order.

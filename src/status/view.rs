@@ -210,6 +210,32 @@ pub struct Alert {
     pub peak: String,
 }
 
+/// The containers whose logs are read, at the last look.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContainersView {
+    /// How many there are, as far as their logs tell.
+    pub watched: usize,
+    /// Those that were found in the cgroup tree; bounded.
+    pub measured: Vec<ContainerUse>,
+}
+
+/// What one of them uses; `None` for what cannot be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContainerUse {
+    /// Its full id.
+    pub id: String,
+    /// Its name; empty when unknown.
+    pub name: String,
+    /// The share of one core since the look before.
+    pub cpu: Option<f64>,
+    /// Its CPU time so far.
+    pub cpu_time: Option<Duration>,
+    /// Its working set.
+    pub memory: Option<Bytes>,
+    /// The most that it may use, where there is a limit.
+    pub memory_max: Option<Bytes>,
+}
+
 /// How delivery stood at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryView {

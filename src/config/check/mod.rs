@@ -13,6 +13,7 @@ mod notify;
 mod output;
 mod pushgateway;
 mod redact;
+pub(super) mod resources;
 mod secret;
 mod status;
 
@@ -29,7 +30,7 @@ use crate::outbox::SIZE_MIN;
 use crate::units::Bytes;
 
 /// The keys at the top of a config.
-pub(super) const KNOWN: [&str; 14] = [
+pub(super) const KNOWN: [&str; 15] = [
     "inputs",
     "line",
     "storm",
@@ -41,6 +42,7 @@ pub(super) const KNOWN: [&str; 14] = [
     "driver",
     "loops",
     "alerts",
+    "resources",
     "retention",
     "status",
     "notify",
@@ -89,6 +91,8 @@ pub(super) fn check(root: &Node, environment: &Environment, findings: &mut Findi
     config.storm = check_storm(&keys, findings);
     config.loops = loops::check(&keys, findings);
     config.alerts = alerts::check(&keys, environment, findings);
+    config.resources = resources::check(&keys, findings);
+    resources::warn(&keys, &config.resources, &config.alerts, &config.inputs, findings);
     (config.notify, config.pushgateway) = notify::check(&keys, findings);
     config.memory_max = check_budget(&keys, config.memory_max, findings);
     config.status = status::check(&keys, findings);

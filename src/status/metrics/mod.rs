@@ -4,6 +4,7 @@
 //! `squall_lines_summarised_total` + `squall_lines_dropped_total` (all reasons) + `squall_lines_pending`.
 //! Limit: label sets are bounded, and no label holds text of a log.
 
+mod containers;
 mod process;
 mod text;
 
@@ -28,6 +29,7 @@ pub fn metrics(board: &Board, format: Format, now: Now) -> String {
     delivery(&mut page, &delivered, now);
     notifications(&mut page, &delivered.receivers);
     standing(&mut page, board, now);
+    containers::write(&mut page, &board.containers());
     process::write(&mut page, board.about());
     page.finish()
 }

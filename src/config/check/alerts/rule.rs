@@ -34,11 +34,20 @@ pub(super) fn check(keys: &Keys<'_>, group: &str, common: &Labels, findings: &mu
     labels.sort();
     let annotations = annotations(keys, &labels, findings);
     let (text, when) = when?;
-    if let When::Measured { by: By::Stream, .. } | When::Absent { by: By::Stream, .. } = when
-        && has(&labels, "stream")
-    {
-        let message = "a rule that is judged `by stream` gets the label `stream` by itself";
-        findings.fault(keys.place.clone(), message);
+    let gets_stream = match when {
+        When::Measured { by: By::Stream, .. } | When::Absent { by: By::Stream, .. } => {
+            Some("a rule that is judged `by stream`")
+        }
+        When::Resource { .. } => Some("a rule about `resource(…)`"),
+        _ => None,
+    };
+    if let Some(it) = gets_stream.filter(|_| has(&labels, "stream")) {
+        findings.fault(keys.place.clone(), format!("{it} gets the label `stream` by itself"));
+    }
+    let names_container = |template: &Template| template.pieces.contains(&Piece::Place(Place::Container));
+    if !matches!(when, When::Resource { .. }) && annotations.iter().any(|(_, text)| names_container(text)) {
+        let message = "`container` is known only in rules about `resource(…)`";
+        findings.fault(keys.place.clone(), message).note("write {{ stream }} in a rule `by stream`");
     }
     Some(Rule {
         name: name?.into(),
@@ -103,11 +112,6 @@ fn when<'a>(keys: &Keys<'a>, findings: &mut Findings) -> Option<(&'a str, When)>
     };
     let text = text_of(&entry.node, "when", findings)?;
     match parse::parse(text) {
-        Ok(When::Resource { .. }) => {
-            let message = "this version cannot measure resources yet, so the rule would never fire";
-            findings.fault(entry.node.place.clone(), message).note("remove the rule until then");
-            None
-        }
         Ok(when) => Some((text.trim(), when)),
         Err(error) => {
             tell(&entry.node, text, error, findings);

@@ -89,8 +89,16 @@ fn faults() {
     check(&group("{record: a, when: new_template(), alert: A}"), &["1:38 there are no recording rules"]);
     check(&group(&format!("{RULE}, {RULE}")), &["1:92 the group `g` has two rules named `A`"]);
     check(
-        &group("{alert: A, when: 'resource(cpu) > 50%'}"),
-        &["1:54 this version cannot measure resources yet, so the rule would never fire"],
+        &group("{alert: A, when: 'resource(cpu > 50%)', labels: {stream: x}}"),
+        &["1:37 a rule about `resource(…)` gets the label `stream` by itself"],
+    );
+    check(
+        &group("{alert: A, when: 'resource(cpu > 2GB)'}"),
+        &["1:70 expected a share of one core, as in 50% or 1.5, not a size"],
+    );
+    check(
+        &group("{alert: A, when: 'count() > 1 within 1m', annotations: {summary: '{{ container }}'}}"),
+        &["1:37 `container` is known only in rules about `resource(…)`"],
     );
     check(
         &group("{alert: A, when: new_template(), for: 2x}"),
