@@ -95,6 +95,9 @@ fn the_daemon_set_of_kubernetes() {
     let pod = &of_kind(&documents, "DaemonSet")["spec"]["template"]["spec"];
     check_container(&pod["containers"][0], &pod["volumes"]);
     assert_eq!(pod["containers"][0]["readinessProbe"]["httpGet"]["path"], "/ready");
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().expect("a list");
+    let tree = mounts.iter().find(|mount| mount["name"] == "cgroup").expect("the host's tree");
+    assert!(config.contains(&format!("cgroup: {}", tree["mountPath"].as_str().expect("a path"))), "{config}");
     assert_eq!(pod["automountServiceAccountToken"], false);
 }
 

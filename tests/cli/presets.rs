@@ -3,11 +3,19 @@
 //! Seconds are those of the log, from its start. A number over a window is exact to a sixtieth of the window, so where a
 //! rule is about a share or a rate, its moment may be so much off, and what is expected is a range.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use serde_json::Value;
+use squall::config::{self, Sources};
+use squall::engine::alert::container::{Container, Used};
+use squall::engine::record::Batch;
+use squall::engine::{Engine, Options};
+use squall::resources::{Sampler, Watched};
+use squall::units::{Monotonic, Now, Timestamp};
 
 use crate::support::process::run;
 use crate::support::records::Records;
@@ -29,22 +37,29 @@ impl Log {
     }
 }
 
+/// A config that has the rules of a preset.
+fn config(preset: &str) -> String {
+    let rules = format!("{}/config/presets/{preset}.yaml", env!("CARGO_MANIFEST_DIR"));
+    format!("alerts: {{ files: ['{rules}'] }}")
+}
+
 /// What the rules of a preset say of a log: (rule, state, second), in order.
 fn told(preset: &str, log: &Log) -> Vec<(String, String, f64)> {
     let folder = tempfile::tempdir().expect("a folder");
-    let rules = format!("{}/config/presets/{preset}.yaml", env!("CARGO_MANIFEST_DIR"));
-    fs::write(folder.path().join("squall.yaml"), format!("alerts: {{ files: ['{rules}'] }}")).expect("room");
+    fs::write(folder.path().join("squall.yaml"), config(preset)).expect("room");
     fs::write(folder.path().join("app.log"), &log.0).expect("room");
     let ended = run(folder.path(), ["replay", "--json", "--config", "squall.yaml", "app.log"]);
     ended.expect_code(0);
     let (records, _) = Records::with_ledger(&ended);
-    let row = |record: &Value| {
-        let time: jiff::Timestamp =
-            record["@timestamp"].as_str().and_then(|time| time.parse().ok()).expect("a time");
-        let word = |name: &str| record["squall"][name].as_str().expect("a word").to_owned();
-        (word("alert"), word("state"), (time.as_millisecond() - START * 1_000) as f64 / 1e3)
-    };
     records.all.iter().filter(|record| record["squall"]["kind"] == "alert").map(row).collect()
+}
+
+/// (rule, state, second) of an alert record.
+fn row(record: &Value) -> (String, String, f64) {
+    let time: jiff::Timestamp =
+        record["@timestamp"].as_str().and_then(|time| time.parse().ok()).expect("a time");
+    let word = |name: &str| record["squall"][name].as_str().expect("a word").to_owned();
+    (word("alert"), word("state"), (time.as_millisecond() - START * 1_000) as f64 / 1e3)
 }
 
 /// `rule` fires once and resolves once, then.
@@ -208,4 +223,59 @@ fn slow_without_errors() {
     check(&told, "SlowResponses", 2_470.0..=2_474.0, 3_016.0..=3_021.0);
     // With sixteen of 300 more than five of a hundred are slow.
     check(&told, "SlowerThanUsual", 2_412.0..=2_421.0, 3_280.0..=3_292.0);
+}
+
+thread_local! {
+    /// Seconds since the start.
+    static NOW: Cell<u64> = const { Cell::new(0) };
+}
+
+fn clock() -> Now {
+    let seconds = NOW.get();
+    let wall = Timestamp((START + seconds as i64) * Timestamp::SECOND);
+    Now { arrival: Monotonic((1_000 + seconds) * 1_000_000_000), wall }
+}
+
+/// A made cgroup tree, looked at every 15 s of a made clock: what a container uses stands in no log.
+#[test]
+fn container_resources() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("cgroup.controllers"), "cpu memory\n").expect("a file");
+    let id = "c0ffee00".repeat(8);
+    let files = folder.path().join("docker").join(&id);
+    fs::create_dir_all(&files).expect("a folder");
+    let inline = vec![("squall.yaml".to_owned(), config("container-resources"))];
+    let (config, _) = config::load(&Sources { inline, ..Sources::default() }).expect("a good config");
+    let mut engine = Engine::new(Options { alerts: config.alerts, ..Options::default() });
+    let mut sampler = Sampler::new(folder.path(), clock);
+    let container = Container { id: id.clone().into(), name: "api-gateway".into() };
+    let container = Some(Arc::new(container));
+    let watched = [Watched { stream: format!("node/{id}").into(), container, pod_log: None }];
+    let (mut micros, mut told) = (0, Vec::new());
+    for second in 0..1_500 {
+        // The incident: 102.8 % of a core and 10.23 GiB. A minute of work before it is none.
+        let is_busy = (100..160).contains(&second) || (300..900).contains(&second);
+        let memory = if (600..900).contains(&second) { 10_984_460_779_u64 } else { 400_000_000 };
+        if second % 15 == 0 {
+            fs::write(files.join("cpu.stat"), format!("usage_usec {micros}\n")).expect("a file");
+            fs::write(files.join("memory.current"), format!("{memory}\n")).expect("a file");
+            NOW.set(second);
+            let look = sampler.look(&watched).expect("a tree");
+            let all: Vec<Used> = look.samples.into_iter().map(|sample| sample.used).collect();
+            engine.on_resources(&all, look.at);
+            let batch = engine.take_batch(Batch::default());
+            told.extend(
+                batch.iter().map(|(_, record)| serde_json::from_slice::<Value>(record).expect("JSON")),
+            );
+        }
+        micros += if is_busy { 1_028_000 } else { 100_000 };
+    }
+    let rows: Vec<_> = told.iter().map(row).collect();
+    // The look at 315 s is the first that sees nothing else; two minutes later it is enough. What is calm stays calm for five.
+    check(&rows, "ContainerCpuHigh", 435.0..=435.0, 1_215.0..=1_215.0);
+    check(&rows, "ContainerMemoryHigh", 660.0..=660.0, 1_200.0..=1_200.0);
+    let summary = |at: usize| told[at]["squall"]["annotations"]["summary"].as_str().expect("a text");
+    assert_eq!(summary(0), "api-gateway uses 102.8 % of a core, for 2 minutes more than 50 %");
+    assert_eq!(summary(1), "api-gateway uses 10.23 GiB of memory, more than 1.86 GiB");
+    assert_eq!(told[0]["container"]["name"], "api-gateway");
 }

@@ -7,6 +7,7 @@ mod memory;
 mod notify;
 mod reload;
 mod remote;
+mod resources;
 mod restart;
 mod stdin;
 mod stop;

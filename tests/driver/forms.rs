@@ -64,7 +64,11 @@ fn the_compose_file_says_what_the_driver_needs() {
     expect_flags(&words);
     let volumes: Vec<&str> =
         service["volumes"].as_array().expect("volumes").iter().filter_map(Value::as_str).collect();
-    for path in ["/run/docker/plugins:/run/docker/plugins", "/run/docker/logging:/run/docker/logging"] {
+    for path in [
+        "/run/docker/plugins:/run/docker/plugins",
+        "/run/docker/logging:/run/docker/logging",
+        "/sys/fs/cgroup:/host/cgroup:ro",
+    ] {
         assert!(volumes.contains(&path), "{path}: {volumes:?}");
     }
     let state =
@@ -72,6 +76,7 @@ fn the_compose_file_says_what_the_driver_needs() {
     assert!(volumes.contains(&format!("squall-state:{state}").as_str()), "{volumes:?}");
     assert!(compose["volumes"].get("squall-state").is_some(), "{compose}");
     assert_eq!((&service["restart"], &service["user"]), (&json!("always"), &json!("0:0")));
+    assert_eq!(service["environment"]["SQUALL_RESOURCES__CGROUP"], "/host/cgroup");
     // Its own log must not come to itself.
     assert_ne!(service["logging"]["driver"], "squall");
     assert!(service["logging"]["driver"].is_string(), "{service}");

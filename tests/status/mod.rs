@@ -12,6 +12,6 @@
 mod abuse;
 mod answers;
 mod limit;
-mod prometheus;
+pub(crate) mod prometheus;
 mod served;
 mod trouble;
