@@ -187,10 +187,8 @@ fn check_record(world: &World) {
                 assert!(summary.starts_with("000000000000: ") && summary.ends_with(" %"), "{summary}");
             }
             (Some("Large"), Some("firing")) => {
-                assert_eq!(
-                    (&squall["value"], &squall["threshold"]),
-                    (&10_000_000.0.into(), &8_000_000.0.into())
-                );
+                assert_eq!(squall["value"].as_f64(), Some(10_000_000.0));
+                assert_eq!(squall["threshold"].as_f64(), Some(8_000_000.0));
                 assert_eq!(summary, "9.54 MiB");
             }
             _ => {}
