@@ -7,6 +7,7 @@
 //! | `short` | the last words of many short lives, and what records say of their container (faults.md 70) |
 //! | `load` | storms into Kafka, counted; killed workers and supervisors (68) |
 //! | `daily` | log-opts, `docker logs`, `stop` and `restart`, odd output (67, 75) |
+//! | `image` | the `Dockerfile`: it builds, and what it builds does the main job |
 //! | `engines` | the engine is stopped, or killed, and comes back (73) |
 //! | `plugin` | the managed plugin (68, 76) |
 //! | `engine` | an engine of the test's own |
@@ -18,6 +19,7 @@ mod driver;
 mod engine;
 mod engines;
 mod feed;
+mod image;
 mod load;
 mod plugin;
 mod short;
