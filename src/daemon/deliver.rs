@@ -53,6 +53,8 @@ pub struct DeliverEnd {
     pub untaken_lines: Lines,
     /// An epoch was not committed at the end. What it had read is read again by the next start, where it can be.
     pub uncommitted: bool,
+    /// That was only because the outbox is as large as it may be.
+    pub full: bool,
     /// What waits in the outbox for the next start.
     pub kept: Option<Kept>,
     /// The output broke and cannot be used any more.
@@ -257,7 +259,9 @@ impl DeliverThread {
                 }
                 return self.taker.give_back(epoch);
             }
-            Err(Refusal::Later(reason)) => format!("{reason}: reading waits until it can be written"),
+            Err(Refusal::Full(reason) | Refusal::Later(reason)) => {
+                format!("{reason}: reading waits until it can be written")
+            }
             Err(Refusal::Never(reason)) => {
                 tracing::error!("{reason}");
                 work.end.error = Some(reason);
@@ -369,15 +373,14 @@ impl DeliverThread {
     /// Commits an epoch without offering it. What is not committed is counted: without an outbox it is lost, with one it is
     /// read again by the next start, where it can be. Behind an epoch that was not committed none may be.
     fn commit_last(&mut self, mut epoch: Box<Epoch>, end: &mut DeliverEnd) {
-        let committed = self.ship.has_store()
-            && !end.uncommitted
-            && self.ship.pack(&mut epoch).is_ok()
-            && self.ship.commit(&mut epoch, clock::now()).is_ok();
-        if committed {
-            self.notifier.committed(&mut epoch);
-        } else {
-            end.uncommitted = true;
-            count_untaken(&epoch.batch, 0, end);
+        let tries = self.ship.has_store() && !end.uncommitted && self.ship.pack(&mut epoch).is_ok();
+        match tries.then(|| self.ship.commit(&mut epoch, clock::now())) {
+            Some(Ok(())) => self.notifier.committed(&mut epoch),
+            refused => {
+                end.full |= matches!(refused, Some(Err(Refusal::Full(_))));
+                end.uncommitted = true;
+                count_untaken(&epoch.batch, 0, end);
+            }
         }
     }
 }

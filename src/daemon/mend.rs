@@ -18,7 +18,9 @@ const MEND_EVERY: Duration = Duration::from_secs(1);
 /// Why an epoch is not committed.
 #[derive(Debug)]
 pub enum Refusal {
-    /// Not now: there is no room, or the disk failed and the outbox was opened again. The same epoch may be tried again.
+    /// Not now: the outbox is as large as it may be, until something is delivered. The same epoch may be tried again.
+    Full(String),
+    /// Not now: its disk has no room, or the disk failed and the outbox was opened again. The same epoch may be tried again.
     Later(String),
     /// Never: the outbox is damaged, numbers its records otherwise by now, or cannot hold the epoch. A new process goes on
     /// from what is committed.
@@ -53,6 +55,7 @@ impl Mend {
         if !error.needs_reopen() {
             let reason = explain(error);
             return Err(match error {
+                StoreError::Full { .. } => Refusal::Full(reason),
                 StoreError::TooLarge { .. } | StoreError::Numbering { .. } => Refusal::Never(reason),
                 _ => Refusal::Later(reason),
             });

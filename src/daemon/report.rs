@@ -36,7 +36,9 @@ impl Report {
 
     /// Whether everything that was read is delivered, or waits for the next start: in the outbox, or where it was read.
     pub fn is_safe(&self) -> bool {
-        let kept = self.delivery.kept.is_some() && (self.rereads || !self.delivery.uncommitted);
+        // A disk that failed, or is full, is nothing that a delivery cures.
+        let left = !self.delivery.uncommitted || self.rereads && self.delivery.full;
+        let kept = self.delivery.kept.is_some() && left;
         self.ledger.conservation_error == 0
             && (kept || self.delivery.undelivered_records() == 0)
             && self.delivery.error.is_none()
@@ -98,7 +100,7 @@ impl Report {
                 false => "they are lost",
             };
             all.push(format!(
-                "{untaken} records ({untaken_lines} lines) found no room in the outbox: {then}"
+                "{untaken} records ({untaken_lines} lines) did not get into the outbox: {then}"
             ));
         }
         all

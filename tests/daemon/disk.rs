@@ -119,7 +119,7 @@ fn fault_059_a_life_that_ends_on_a_full_disk() {
     }
     let asked = check(|running| {
         running.signal(Signal::TERM);
-        running.end().expect_code(0).expect_said("what they tell is read again at the next start");
+        running.end().expect_code(1).expect_said("what they tell is read again at the next start");
     });
     let ran = asked && check(drop);
     if !ran {
@@ -222,7 +222,7 @@ fn fault_058_every_sync_fails_from_now_on() {
     expect_calm(&running);
     assert!(times(&running.stderr(), failed) <= 4, "{}", running.stderr());
     running.signal(Signal::TERM);
-    running.end().expect_code(1).expect_said("were not delivered");
+    running.end().expect_code(1).expect_said("what they tell is read again at the next start");
     world.audit();
     world.finish();
 }

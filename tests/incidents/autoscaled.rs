@@ -100,8 +100,8 @@ impl Instance {
         fs::write(folder.path().join("app.log"), "").expect("a log");
         let config = format!(
             "alerts: {{ files: ['{}/config/presets/retry-loop.yaml'] }}\n\
-             notify: {{ group_wait: 0s, group_interval: 0s, webhook: {{ url: '{}' }} }}\n\
-             status: {{ pushgateway: {{ url: '{}', every: 1h, job: gateways }} }}\n",
+             notify:\n  group_wait: 0s\n  group_interval: 0s\n  webhook: {{ url: '{}' }}\n  \
+             pushgateway: {{ url: '{}', every: 1h, job: gateways }}\n",
             env!("CARGO_MANIFEST_DIR"),
             hook.url("/hook"),
             gateway.url("")
