@@ -3,7 +3,7 @@
 //! A container's directory has its id, 64 hexadecimal digits, in its name: `docker/<id>`, `docker-<id>.scope`,
 //! `cri-containerd-<id>.scope`, `crio-<id>.scope`, `libpod-<id>.scope`, at any depth. The nearest to the root counts:
 //! what stands below a container is a part of it. A container's monitor (`crio-conmon-<id>.scope`) is not the container.
-//! Limits: [`DIRECTORIES_MAX`] directories, [`DEPTH_MAX`] levels. Links are not followed, but for a hierarchy's own name.
+//! Limits: [`DIRECTORIES_MAX`] directories, so many levels (`DEPTH_MAX`). Links are not followed, but for a hierarchy's own name.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
